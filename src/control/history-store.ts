@@ -11,7 +11,7 @@ import { endingColumns, MIGRATIONS, recordOf } from "./history-schema.ts";
 const FORGET_STEP = 50;
 const ORDER = "ORDER BY start DESC, id DESC";
 /** The most sessions that `since` reads at once. */
-const READ_STEP = 500;
+const READ_STEP = 100;
 const HOST_NUMBERS_MAX = 20_000;
 
 /**
@@ -108,12 +108,7 @@ export class HistoryStore {
     return row && recordOf(row);
   }
 
-  /** Sessions that are over, in the order of lists. */
-  search(query: SessionQuery, limit: number): Session[] {
-    return this.records(this.numbers(query, limit));
-  }
-
-  /** The numbers of the sessions that `search` would find, for `records`. `until`: none behind this one is looked at. */
+  /** The numbers of sessions that are over, for `records`, in the order of lists. `until`: none behind this one is looked at. */
   numbers(query: SessionQuery, limit: number, until?: Position): readonly number[] {
     const { where, values } = conditionsOf(query);
     const bound = until ? " AND (start, id) >= (?, ?)" : "";
@@ -135,17 +130,20 @@ export class HistoryStore {
     return numbers.flatMap((number) => this.#sql.byNumber.all(number)).map(recordOf);
   }
 
-  /** All sessions that began at `since` (ms since the epoch) or later, some at a time; live ones as they were written last. */
+  /**
+   * All sessions that began at `since` (ms since the epoch) or later, some at a time, the oldest first; live ones as they were written
+   * last. No step looks at sessions that it does not give.
+   */
   *since(since: number): Generator<readonly Session[]> {
     const read = this.#database.prepare(
-      "SELECT number, record FROM sessions WHERE start >= ? AND number > ? ORDER BY number LIMIT ?",
+      "SELECT id, start, record FROM sessions WHERE (start, id) > (?, ?) ORDER BY start, id LIMIT ?",
     );
-    for (let last = 0; ; ) {
-      const rows = read.all(since, last, READ_STEP);
+    for (let last: Position = { start: since, id: "" }; ; ) {
+      const rows = read.all(last.start, last.id, READ_STEP);
       const end = rows.at(-1);
       if (!end) return;
       yield rows.map(recordOf);
-      last = Number(end["number"]);
+      last = { start: Number(end["start"]), id: String(end["id"]) };
     }
   }
 

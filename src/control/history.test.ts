@@ -7,8 +7,8 @@ import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import type { Session } from "../sessions/record.ts";
-import { compareSessions, compileQuery } from "../sessions/search.ts";
-import { type HistoryOptions, openHistory } from "./history.ts";
+import { compareSessions, compileQuery, type SessionQuery } from "../sessions/search.ts";
+import { type History, type HistoryOptions, openHistory } from "./history.ts";
 import { MIGRATIONS } from "./history-schema.ts";
 import { openStore } from "./history-store.ts";
 import { QUIET, testSession } from "./test-operations.ts";
@@ -31,17 +31,21 @@ function ended(id: string, start: number, more: Partial<Session> = {}): Session 
 const BYTES = { received: fc.constant(0), sent: fc.constant(0) };
 const CERTIFICATE = { issuer: "CN=R3", sha256: "", notBefore: 0, notAfter: 0, faults: [] };
 
+async function search(history: History, query: SessionQuery, limit: number): Promise<readonly Session[]> {
+  return (await Array.fromAsync(history.pages(query, limit))).flat().slice(0, limit);
+}
+
 function ids(sessions: readonly Session[]): string {
   return sessions.map(({ id }) => id).join(" ");
 }
 
-test("Recorded sessions are found after a restart, the newest first", () => {
+test("Recorded sessions are found after a restart, the newest first", async () => {
   const options = optionsIn();
   const first = openHistory(options);
   first.record([ended("a", 1000, { sni: "www.example.com" }), ended("b", 2000)]);
   first.close();
   const second = openHistory(options);
-  assert.equal(ids(second.search({}, 10)), "b a");
+  assert.equal(ids(await search(second, {}, 10)), "b a");
   assert.deepEqual(second.find("a"), ended("a", 1000, { sni: "www.example.com" }));
   assert.equal(second.info().sessions, 2);
   second.close();
@@ -80,16 +84,30 @@ test("A search page by page finds what a search at once does, in its order, and 
   history.close();
 });
 
+test("Sessions since a time are given a few at a time, each once, also those that are not written", async () => {
+  const history = openHistory(optionsIn());
+  history.record(Array.from({ length: 250 }, (_, index) => ended(`s${index}`, 1000 + (index % 125))));
+  history.flush();
+  history.record([ended("s0", 1000, { sni: "later.example" }), ended("new", 1100), ended("early", 900)]);
+  const parts = await Array.fromAsync(history.since(1050));
+  assert.ok(parts.every(({ length }) => length <= 100));
+  const found = parts.flat().map(({ id }) => id);
+  assert.equal(found.length, 151);
+  assert.deepEqual([new Set(found).size, found.includes("new"), found.includes("early")], [151, true, false]);
+  assert.equal((await Array.fromAsync(history.since(0))).flat().filter(({ id }) => id === "s0").length, 1);
+  history.close();
+});
+
 test("Records of earlier versions, with every name of a certificate, are shown within the bound", () => {
   const names = Array.from({ length: 10_500 }, (_, index) => `host-${index}.example`);
   const store = openStore(join(root, "early.db"), false);
   store.write([ended("old", 1000, { certificate: { ...CERTIFICATE, subject: "CN=a", names } })]);
-  const [found] = store.search({}, 10);
+  const [found] = store.records(store.numbers({}, 10));
   assert.deepEqual([found?.certificate?.names.length, found?.certificate?.nameCount], [64, 10_500]);
   store.close();
 });
 
-test("A history of an earlier version gets the outcomes of its sessions, and they are found", () => {
+test("A history of an earlier version gets the outcomes of its sessions, and they are found", async () => {
   const options = optionsIn();
   const refused = { verdict: "decrypt", phase: "sni", server: { address: "192.0.2.1", port: 443 } } as const;
   const { outcome: _, cause: __, blame: ___, ...old } = ended("old", 1000, { ...refused, state: "EST:EST:INIT:INIT" });
@@ -107,7 +125,7 @@ test("A history of an earlier version gets the outcomes of its sessions, and the
     .run(state, verdict, JSON.stringify(record));
   database.close();
   const history = openHistory(options);
-  const [found] = history.search({ outcome: ["clientRefusedCertificate"], server: "192.0.2.0/24" }, 10);
+  const [found] = await search(history, { outcome: ["clientRefusedCertificate"], server: "192.0.2.0/24" }, 10);
   assert.deepEqual([found?.id, found?.cause, found?.blame], ["old", "unknown_ca", "client"]);
   history.close();
 });
@@ -123,30 +141,32 @@ test("Only the node's user can read the history's files", () => {
   history.close();
 });
 
-test("A search finds records that are not written yet", () => {
+test("A search finds records that are not written yet", async () => {
   const history = openHistory(optionsIn());
   history.record([ended("a", 1000, { sni: "www.example.com" })]);
-  assert.equal(ids(history.search({ host: "www.example.com" }, 10)), "a");
+  assert.equal(ids(await search(history, { host: "www.example.com" }, 10)), "a");
   history.close();
 });
 
-test("A later record of a session replaces an earlier one, and live sessions are not listed as closed", () => {
+test("A later record of a session replaces an earlier one, and live sessions are not listed as closed", async () => {
   const history = openHistory(optionsIn());
   history.record([testSession("a", 1000)]);
-  assert.equal(ids(history.search({}, 10)), "");
+  history.flush();
+  assert.equal(ids(await search(history, {}, 10)), "");
   history.record([ended("a", 1000, { sni: "x.example" })]);
-  assert.equal(ids(history.search({ host: "x.example" }, 10)), "a");
+  assert.equal(ids(await search(history, { host: "x.example" }, 10)), "a");
+  history.flush();
   assert.equal(history.info().sessions, 1);
   history.close();
 });
 
-test("Sessions that lived when the node died are closed by the next start", () => {
+test("Sessions that lived when the node died are closed by the next start", async () => {
   const options = optionsIn();
   const first = openHistory(options);
   first.record([testSession("a", 1000, { sni: "x.example" })]);
   first.close();
   const second = openHistory(options);
-  const [session] = second.search({ host: "x.example" }, 10);
+  const [session] = await search(second, { host: "x.example" }, 10);
   assert.deepEqual(
     [session?.end, session?.closeReason],
     [1000, "The node ended before this session's end was recorded"],
@@ -154,7 +174,7 @@ test("Sessions that lived when the node died are closed by the next start", () =
   second.close();
 });
 
-test("A search finds in the history what it would find in the live table", () => {
+test("A search finds in the history what it would find in the live table", async () => {
   const name = fc.constantFrom("a.example", "www.a.example", "*.a.example", "mail.b.example", "a_b.example", "a%b");
   const verdict = fc.constantFrom("decrypt" as const, "bypass" as const, null);
   const client = fc.record({
@@ -211,25 +231,26 @@ test("A search finds in the history what it would find in the live table", () =>
     },
     { requiredKeys: [] },
   );
-  fc.assert(
-    fc.property(fc.array(record, { maxLength: 8 }), query, (records, wanted) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(record, { maxLength: 8 }), query, async (records, wanted) => {
       const history = openHistory(optionsIn("", { file: ":memory:" }));
       const sessions = records.map((news, index) => ended(`s${index}`, 1000 + index, news));
       history.record(sessions);
+      history.flush();
       const expected = sessions.filter(compileQuery(wanted as object)).reverse();
-      assert.equal(ids(history.search(wanted as object, 100)), ids(expected));
+      assert.equal(ids(await search(history, wanted as object, 100)), ids(expected));
       history.close();
     }),
     { numRuns: 200 },
   );
 });
 
-test("The oldest are forgotten above the number to keep, with their hosts", () => {
+test("The oldest are forgotten above the number to keep, with their hosts", async () => {
   const options = optionsIn(undefined, { keepSessions: 2 });
   const history = openHistory(options);
   history.record(["a", "b", "c", "d"].map((id, i) => ended(id, 1000 + i, { sni: `${id}.example` })));
   history.flush();
-  assert.equal(ids(history.search({}, 10)), "d c");
+  assert.equal(ids(await search(history, {}, 10)), "d c");
   assert.equal(history.info().sessions, 2);
   history.close();
   const database = new DatabaseSync(options.file);
@@ -243,11 +264,11 @@ test("The oldest are forgotten above the number to keep, with their hosts", () =
   database.close();
 });
 
-test("Sessions that ended too long ago are forgotten", () => {
+test("Sessions that ended too long ago are forgotten", async () => {
   const history = openHistory(optionsIn(undefined, { keepAge: 60_000 }));
   history.record([ended("old", Date.now() - 120_000), ended("new", Date.now() - 1000)]);
   history.flush();
-  assert.equal(ids(history.search({}, 10)), "new");
+  assert.equal(ids(await search(history, {}, 10)), "new");
   history.close();
 });
 
@@ -286,21 +307,21 @@ test("A start after 40 days without a node removes the old sessions little by li
   assert.equal(after.info().sessions, 600);
 });
 
-test("A host stays in the index as long as one of its sessions is in the history", () => {
+test("A host stays in the index as long as one of its sessions is in the history", async () => {
   const history = openHistory(optionsIn(undefined, { keepSessions: 1 }));
   history.record([ended("a", 1000, { sni: "x.example" }), ended("b", 2000, { sni: "x.example" })]);
   history.flush();
-  assert.equal(ids(history.search({ host: "x.example" }, 10)), "b");
+  assert.equal(ids(await search(history, { host: "x.example" }, 10)), "b");
   history.close();
 });
 
-test("A file that is not a database is moved aside, the log says so, and a new history begins", () => {
+test("A file that is not a database is moved aside, the log says so, and a new history begins", async () => {
   const options = optionsIn();
   mkdirSync(join(options.file, ".."));
   writeFileSync(options.file, "This is no database at all. ".repeat(1000));
   const history = openHistory(options);
   history.record([ended("a", 1000)]);
-  assert.equal(ids(history.search({}, 10)), "a");
+  assert.equal(ids(await search(history, {}, 10)), "a");
   assert.equal(history.info().state, "running");
   history.close();
   assert.match(options.said.join(), /moved aside/);
@@ -308,7 +329,7 @@ test("A file that is not a database is moved aside, the log says so, and a new h
   assert.match(readFileSync(join(options.file, "..", aside!), "utf8"), /^This is no database/);
 });
 
-test("A database that is damaged while the node runs is replaced, and no search throws", () => {
+test("A database that is damaged while the node runs is replaced, and no search throws", async () => {
   const options = optionsIn();
   const history = openHistory(options);
   history.record(Array.from({ length: 500 }, (_, i) => ended(`s${i}`, i, { sni: `h${i}.example` })));
@@ -317,10 +338,10 @@ test("A database that is damaged while the node runs is replaced, and no search 
   writeFileSync(options.file, bytes.fill(0x5a, 4096, bytes.length));
   const again = openHistory(options);
   again.record([ended("new", 5000)]);
-  again.search({ host: "*" }, 100);
+  await search(again, { host: "*" }, 100);
   again.flush();
   again.record([ended("newer", 6000)]);
-  assert.match(ids(again.search({}, 10)), /newer/);
+  assert.match(ids(await search(again, {}, 10)), /newer/);
   assert.equal(again.info().state, "running");
   again.close();
 });
@@ -335,7 +356,7 @@ test("A database of a later version is moved aside, not used", () => {
   assert.match(options.said.join(), /later version.*moved aside/);
 });
 
-test("A path that cannot be written stops the history without an exception, and the log says so once", () => {
+test("A path that cannot be written stops the history without an exception, and the log says so once", async () => {
   const options = optionsIn();
   mkdirSync(join(options.file, ".."));
   writeFileSync(join(options.file, "..", "file"), "");
@@ -343,7 +364,7 @@ test("A path that cannot be written stops the history without an exception, and 
   for (let i = 0; i < 20_000; i++) history.record([ended(`s${i}`, i)]);
   history.flush();
   history.flush();
-  assert.equal(ids(history.search({}, 2)), "s19999 s19998");
+  assert.equal(ids(await search(history, {}, 2)), "s19999 s19998");
   assert.equal(history.find("s0"), undefined);
   assert.equal(history.info().state, "stopped");
   assert.ok(history.info().reason);
@@ -351,7 +372,7 @@ test("A path that cannot be written stops the history without an exception, and 
   assert.equal(options.said.length, 1);
 });
 
-test("A full disk stops the history, and both the written and the waiting records are still found", () => {
+test("A full disk stops the history, and both the written and the waiting records are still found", async () => {
   const { file } = optionsIn();
   const script = `
     import { openHistory } from "${import.meta.dirname}/history.ts";
@@ -362,7 +383,7 @@ test("A full disk stops the history, and both the written and the waiting record
     for (let i = 0; i < 1000; i++) history.record([{ ...testSession("s" + i, i), end: i }]);
     history.flush();
     const { state } = history.info();
-    console.log(JSON.stringify({ state, found: history.search({}, 5000).length, said: said.length }));
+    console.log(JSON.stringify({ state, found: (await Array.fromAsync(history.pages({}, 5000))).flat().length, said: said.length }));
     history.close();`;
   // A limit on the size of files stands for the disk: the write fails as it does there, with another number.
   const command = 'ulimit -f 800; trap "" XFSZ; exec "$0" --input-type=module-typescript -e "$1"';

@@ -25,9 +25,10 @@ export interface History {
   /** Writes the records that wait, and removes some sessions that are too old. `record` is enough to have this done. */
   flush(): void;
   find(id: string): Session | undefined;
-  /** Sessions that are over, newest first, also those that are not written yet. */
-  search(query: SessionQuery, limit: number): readonly Session[];
-  /** The sessions that `search` finds now, some at a time, with time for the node's other work between. */
+  /**
+   * Sessions that are over now, newest first, also those that are not written yet; some at a time, with time for the node's other work
+   * between. There may be more than `limit`.
+   */
   pages(query: SessionQuery, limit: number): AsyncIterable<readonly Session[]>;
   /**
    * Sessions that are over and began at `since` (ms since the epoch) or later, some at a time, with time for the node's other
@@ -45,7 +46,7 @@ const RETRY_AFTER = 30_000;
 const WRITE_MAX = 250;
 /** ms that it may take to write what has come, once in WRITE_EVERY. */
 const WRITE_FOR = 50;
-/** The records that are read at once. */
+/** The records that are read, and given, at once. */
 const PAGE = 50;
 /** The sessions whose records are looked into at once. */
 const SLICE = 1_000;
@@ -84,9 +85,8 @@ export function openHistory(options: HistoryOptions): History {
     while (writeSome());
   }
 
-  /** The sessions that the disk does not take now. */
+  /** The sessions that are not written yet. */
   function unwrittenOf(query: SessionQuery): Session[] {
-    flush();
     return [...waiting.values()].filter(({ end }) => end !== null).filter(compileQuery(query));
   }
 
@@ -101,16 +101,10 @@ export function openHistory(options: HistoryOptions): History {
       }
     },
     find: (id) => waiting.get(id) ?? database.use("read", (store) => store.find(id)),
-    search(query, limit) {
-      const unwritten = unwrittenOf(query);
-      const written = database.use("read", (store) => store.search(query, limit + unwritten.length)) ?? [];
-      const all = [...unwritten, ...written.filter(({ id }) => !waiting.has(id))];
-      return newestFirst(all).slice(0, limit);
-    },
     pages(query, limit) {
       const unwritten = newestFirst(unwrittenOf(query));
-      const ids = new Set(unwritten.map(({ id }) => id));
-      const slices = slicesOf(database, query, limit);
+      const ids = new Set(waiting.keys());
+      const slices = slicesOf(database, query, limit + ids.size);
       const first = slices.next().value ?? [];
       async function* read() {
         for (let numbers: readonly number[] | undefined = first; numbers; numbers = slices.next().value) {
@@ -120,24 +114,25 @@ export function openHistory(options: HistoryOptions): History {
             const written = records.filter(({ id }) => !ids.has(id));
             const end = written.at(-1);
             const newer = end ? unwritten.findLastIndex((one) => compareSessions(one, end) < 0) + 1 : 0;
-            yield newestFirst([...unwritten.splice(0, newer), ...written]);
-            await setImmediate();
+            yield* inParts(newestFirst([...unwritten.splice(0, newer), ...written]));
           }
           await setImmediate();
         }
-        yield unwritten;
+        yield* inParts(unwritten);
       }
       return read();
     },
     async *since(since) {
-      flush();
+      const unwritten = unwrittenOf({ since });
+      const ids = new Set(waiting.keys());
       const steps = database.use("read", (store) => store.since(since));
       for (;;) {
         const step = steps && database.use("read", () => steps.next());
         if (!step || step.done) break;
-        yield step.value.filter(({ end }) => end !== null);
+        yield step.value.filter(({ end, id }) => end !== null && !ids.has(id));
         await setImmediate();
       }
+      yield* inParts(unwritten);
     },
     info: () => database.info(),
     close() {
@@ -146,6 +141,13 @@ export function openHistory(options: HistoryOptions): History {
       database.close();
     },
   };
+}
+
+async function* inParts(sessions: readonly Session[]): AsyncGenerator<readonly Session[]> {
+  for (let at = 0; at < sessions.length; at += PAGE) {
+    yield sessions.slice(at, at + PAGE);
+    await setImmediate();
+  }
 }
 
 function newestFirst(sessions: readonly Session[]): Session[] {

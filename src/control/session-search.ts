@@ -26,45 +26,64 @@ export function checkQuery({ since, until }: SessionQuery): void {
     throw new ConfigError("until", "until must be later than since");
 }
 
+/** The live sessions that are looked at, or written, at once. */
+const PAGE = 100;
+
 /**
- * Searches the live table and the history, for an answer to another node. It asks for one session more than `limit`, to know whether
- * there are more. The answer has a bound in bytes, too.
+ * Live sessions, and those that are over, that began at `since` (ms since the epoch) or later, some at a time, with time for the node's
+ * other work between.
  */
-export function searchSessions(
-  { sessions, history }: Places,
+export async function* sessionsSince({ sessions, history }: Places, since: number): AsyncGenerator<readonly Session[]> {
+  const live = [...sessions.live()].filter(({ start }) => start >= since);
+  const ids = new Set(live.map(({ id }) => id));
+  for (let at = 0; at < live.length; at += PAGE) {
+    yield live.slice(at, at + PAGE);
+    await setImmediate();
+  }
+  // Some have ended meanwhile.
+  for await (const closed of history.since(since)) yield closed.filter(({ id }) => !ids.has(id));
+}
+
+/** Searches the live table and the history, for an answer to another node. The answer has a bound in bytes, too. */
+export async function searchSessions(
+  places: Places,
   query: SessionQuery,
   live: Liveness,
   limit: number,
-): FoundSessions {
-  const open = live === "false" ? [] : sessions.search(query, limit + 1);
-  const over = live === "true" ? [] : history.search(query, limit + 1);
-  const found = [...open, ...over].sort(compareSessions).slice(0, limit + 1);
+): Promise<FoundSessions> {
+  const shown: Session[] = [];
   let bytes = 0;
-  const fits = (session: Session) => {
-    bytes += Buffer.byteLength(JSON.stringify(session));
-    return bytes <= MOST_BYTES;
-  };
-  const shown = found.slice(0, limit).filter(fits);
+  let more = false;
+  for await (const page of pagesOf(places, query, live, limit)) {
+    for (const session of page) {
+      bytes += Buffer.byteLength(JSON.stringify(session));
+      more ||= shown.length >= limit || bytes > MOST_BYTES;
+      if (!more) shown.push(session);
+    }
+    if (more) break;
+  }
   const foundByCertificate = shown.filter((session) => isFoundByCertificate(query, session)).map(({ id }) => id);
-  return { sessions: shown, more: found.length > shown.length, foundByCertificate };
+  return { sessions: shown, more, foundByCertificate };
 }
-
-/** The live sessions that are written at once. */
-const PAGE = 100;
 
 /**
  * The same search as the JSON of a SessionList, piece by piece: neither the whole list nor its text is in memory, and the node does its
  * other work between two pieces.
  */
 export function streamSessions(
-  { sessions, history }: Places,
+  places: Places,
   query: SessionQuery,
   live: Liveness,
   limit: number,
 ): AsyncGenerator<string> {
+  return writeList(pagesOf(places, query, live, limit), query, limit);
+}
+
+/** Asks for one session more than `limit`, to know whether there are more. */
+function pagesOf({ sessions, history }: Places, query: SessionQuery, live: Liveness, limit: number) {
   const open = live === "false" ? [] : sessions.search(query, limit + 1);
   const over = live === "true" ? undefined : history.pages(query, limit + 1);
-  return writeList(inOrder(open, over), query, limit);
+  return inOrder(open, over);
 }
 
 /** Live and closed sessions in one order. One that ends meanwhile is not given twice. */

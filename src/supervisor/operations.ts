@@ -85,8 +85,12 @@ async function searchFleet(
     );
   }
   const { name, since } = fleet.self;
-  const own = { name, since, answered: true, ...searchSessions(state, query, live, limit) };
-  const others = (await fleet.ask({ query, live, limit })).map(({ node, answer }) => ({
+  const [found, answers] = await Promise.all([
+    searchSessions(state, query, live, limit),
+    fleet.ask({ query, live, limit }),
+  ]);
+  const own = { name, since, answered: true, ...found };
+  const others = answers.map(({ node, answer }) => ({
     name: node.name,
     since: node.since,
     answered: answer !== undefined,

@@ -1,18 +1,14 @@
-import { setImmediate } from "node:timers/promises";
 import { compileList } from "../config/list-file.ts";
 import { POLICY } from "../config/policy-section.ts";
 import { nameKnownKeys, problemsOf } from "../config/problem.ts";
 import type { Preview, PreviewRequest } from "../control/api.ts";
+import { sessionsSince } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
 import { type Bypass, BypassTable, readBypassEntry } from "../policy/bypass.ts";
 import { compilePolicy, type Policy } from "../policy/evaluate.ts";
 import type { PolicySource } from "../policy/rule.ts";
-import type { Session } from "../sessions/record.ts";
 import { PreviewReporter } from "./preview-reporter.ts";
 import type { NodeState } from "./state.ts";
-
-/** The sessions that are judged at once, before the node does its other work. */
-const SLICE = 100;
 
 /** Previews run one after the other: each reads as much of the history as the disk gives. */
 let running: Promise<unknown> = Promise.resolve();
@@ -22,22 +18,11 @@ export function previewPolicy(state: NodeState, request: PreviewRequest): Promis
   const preview = running.then(async () => {
     const since = Math.floor(Date.now() - request.hours * 3_600_000);
     const reporter = new PreviewReporter(since, state.active.policy, await changedPolicy(state, request));
-    for (const some of inSlices([...state.sessions.live()])) await addSome(reporter, some);
-    for await (const read of state.history.since(since))
-      for (const some of inSlices(read)) await addSome(reporter, some);
+    for await (const some of sessionsSince(state, since)) for (const session of some) reporter.add(session);
     return { ...reporter.answer(), notes: notesOn(state, request) };
   });
   running = preview.catch(() => {});
   return preview;
-}
-
-function* inSlices(sessions: readonly Session[]): Generator<readonly Session[]> {
-  for (let at = 0; at < sessions.length; at += SLICE) yield sessions.slice(at, at + SLICE);
-}
-
-async function addSome(reporter: PreviewReporter, sessions: readonly Session[]): Promise<void> {
-  for (const session of sessions) reporter.add(session);
-  await setImmediate();
 }
 
 async function changedPolicy(state: NodeState, { policy, lists, bypasses }: PreviewRequest): Promise<Policy> {

@@ -3,6 +3,7 @@ import { Reporter, report } from "../../sessions/report.ts";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { explanation, flow, flowWithCertificate, listInfos, policyOrder, reloaded } from "../schemas.ts";
+import { sessionsSince } from "../session-search.ts";
 
 export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
@@ -68,11 +69,9 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
       },
     },
     async ({ query: { days } }) => {
-      const { sessions, history } = operations;
       const since = Math.floor(Date.now() - days * 86_400_000);
       const reporter = new Reporter(since);
-      for (const session of sessions.live()) reporter.add(session);
-      for await (const some of history.since(since)) for (const session of some) reporter.add(session);
+      for await (const some of sessionsSince(operations, since)) for (const session of some) reporter.add(session);
       const { kernel } = await operations.statistics();
       const asymmetric = kernel.filter(({ counts, packets }) => counts === "asymmetric" && packets > 0);
       return reporter.answer(asymmetric.map(({ listener, packets }) => ({ listener, packets })));

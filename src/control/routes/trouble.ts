@@ -8,7 +8,7 @@ import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { failure } from "../schemas.ts";
 import { anyOf, moment, sessionFilter } from "../session-filter.ts";
-import { checkQuery } from "../session-search.ts";
+import { checkQuery, sessionsSince } from "../session-search.ts";
 
 const DAY = 86_400_000;
 /** The failed sessions whose records one answer is made from. */
@@ -59,8 +59,7 @@ export function addTroubleRoutes(app: ControlApp, operations: Operations): void 
       const query = within(wanted);
       const matches = compileQuery(query);
       const top = new Top(by);
-      for (const session of operations.sessions.live()) if (matches(session)) top.add(session);
-      for await (const some of operations.history.since(query.since))
+      for await (const some of sessionsSince(operations, query.since))
         for (const session of some) if (matches(session)) top.add(session);
       return top.answer(query.since, limit);
     },
