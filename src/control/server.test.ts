@@ -608,6 +608,25 @@ test("A client that comes back gets what it has missed; one that comes from anot
   }
 });
 
+test("A client that leaves before it has got all that it missed gets the rest when it comes back", async () => {
+  const headers = { authorization: `Bearer ${token}` };
+  const follow = (id: string) => fetch(`${base}/api/v1/events`, { headers: { ...headers, "last-event-id": id } });
+  const first = await fetch(`${base}/api/v1/events`, { headers });
+  operations.apply(testSession("r0", 1));
+  const { id } = await firstEvent(first);
+  const names = Array.from({ length: 250 }, (_, index) => `r${index + 1}`);
+  operations.apply(...names.map((name) => testSession(name, 1)));
+  const part = await firstEvent(await follow(id));
+  operations.apply(testSession("after", 1));
+  const got = part.live.map((session) => session.id);
+  assert.ok(got.length < names.length);
+  for await (const { live } of eventsOf(await follow(part.id))) {
+    got.push(...live.map((session) => session.id));
+    if (got.includes("after")) break;
+  }
+  assert.deepEqual(new Set(got), new Set([...names, "after"]));
+});
+
 test("The last lines of the log are shown by level, and new ones are followed from where a client left", async () => {
   for (const level of ["info", "warn", "error"] as const) operations.write(level, `a line of level ${level}`);
   const messages = async (query: string) => {
@@ -642,13 +661,21 @@ test("A live session is ended by its ID, once", async () => {
 });
 
 async function firstEvent(answer: Response): Promise<SessionEvents & { id: string }> {
+  for await (const event of eventsOf(answer)) return event;
+  throw new Error("The stream ended without an event");
+}
+
+async function* eventsOf(answer: Response): AsyncGenerator<SessionEvents & { id: string }> {
   let text = "";
   for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
     text += chunk;
-    const [, id, data] = /^id: (.*)\nevent: sessions\ndata: (.*)\n\n/m.exec(text) ?? [];
-    if (id && data) return { ...JSON.parse(data), id };
+    const events = text.split("\n\n");
+    text = events.pop()!;
+    for (const event of events) {
+      const [, id, data] = /^id: (.*)\nevent: sessions\ndata: (.*)$/m.exec(event) ?? [];
+      if (id && data) yield { ...JSON.parse(data), id };
+    }
   }
-  throw new Error(`The stream ended without an event: ${text}`);
 }
 
 test("Closing the server ends the streams of events, and forgets their listeners", async () => {

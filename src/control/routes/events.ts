@@ -68,38 +68,34 @@ function sendChanges(
   wanted: (session: Session) => boolean,
   lastEvent: string | undefined,
 ): () => void {
-  const live = new Map<string, Session>();
-  const closed = new Map<string, Session>();
-  let dropped = 0;
+  const waiting = new Waiting(wanted);
+  const last = lastEvent === undefined ? log.last : changeOf(lastEvent, operations.startedAt);
+  const since = log.since(last);
+  /** Sessions that changed while the client was away, and are not read yet. */
+  const missed = since ?? [];
+  if (!since) waiting.dropped = 1;
   /** All changes up to this one have been sent. */
-  let sent = log.last;
-  const keep = (waiting: Map<string, Session>, session: Session) => {
-    if (!wanted(session)) return;
-    if (waiting.size < WAITING_MAX || waiting.has(session.id)) waiting.set(session.id, session);
-    else dropped += 1;
-  };
-  const missed = lastEvent === undefined ? [] : log.since(changeOf(lastEvent, operations.startedAt));
-  if (!missed) dropped = 1;
-  for (const id of missed ?? []) {
-    const session = operations.sessions.find(id) ?? operations.history.find(id);
-    if (session) keep(session.end === null ? live : closed, session);
-  }
-  const unsubscribe = operations.subscribe((applied: Applied) => {
-    for (const session of [...applied.opened, ...applied.changed]) keep(live, session);
-    for (const session of applied.closed) {
-      live.delete(session.id);
-      keep(closed, session);
-    }
+  let sent = since ? last : log.last;
+  const unsubscribe = operations.subscribe(({ opened, changed, closed }: Applied) => {
+    for (const session of [...opened, ...changed, ...closed]) waiting.keep(session);
   });
+  let next: NodeJS.Immediate | undefined;
   const send = () => {
-    while (!stream.writableNeedDrain && live.size + closed.size + dropped > 0) {
-      const events: SessionEvents = { live: take(live), closed: take(closed), dropped };
-      dropped = 0;
+    clearImmediate(next);
+    if (stream.writableNeedDrain || stream.destroyed) return;
+    for (const id of missed.splice(0, EVENT_MAX)) {
+      const session = operations.sessions.find(id) ?? operations.history.find(id);
+      if (session) waiting.keep(session);
+    }
+    while (!stream.writableNeedDrain && !waiting.isEmpty) {
+      const events = waiting.take();
       // While more wait, a client that comes back gets some of them twice.
-      if (live.size + closed.size === 0) sent = log.last;
+      if (waiting.isEmpty && missed.length === 0) sent = log.last;
       const id = `${operations.startedAt.toString(36)}-${sent}`;
       stream.write(`id: ${id}\nevent: sessions\ndata: ${JSON.stringify(events)}\n\n`);
     }
+    // The node does its other work between two steps.
+    if (missed.length > 0) next = setImmediate(send);
   };
   const batch = setInterval(send, BATCH_EVERY);
   stream.on("drain", send);
@@ -112,11 +108,43 @@ function sendChanges(
     unsubscribe();
     clearInterval(batch);
     clearInterval(heartbeat);
+    clearImmediate(next);
   };
 }
 
-/** The sessions that have waited longest. */
-function take(waiting: Map<string, Session>): Session[] {
+/** The sessions that wait for one client, each in its latest form. */
+class Waiting {
+  readonly #wanted: (session: Session) => boolean;
+  readonly #live = new Map<string, Session>();
+  readonly #closed = new Map<string, Session>();
+  /** Changes for which there was no room, or of which it is not known what they were. */
+  dropped = 0;
+
+  constructor(wanted: (session: Session) => boolean) {
+    this.#wanted = wanted;
+  }
+
+  get isEmpty(): boolean {
+    return this.#live.size + this.#closed.size + this.dropped === 0;
+  }
+
+  keep(session: Session): void {
+    if (session.end !== null) this.#live.delete(session.id);
+    if (!this.#wanted(session)) return;
+    const sessions = session.end === null ? this.#live : this.#closed;
+    if (sessions.size < WAITING_MAX || sessions.has(session.id)) sessions.set(session.id, session);
+    else this.dropped += 1;
+  }
+
+  /** Those that have waited longest. */
+  take(): SessionEvents {
+    const { dropped } = this;
+    this.dropped = 0;
+    return { live: takeFrom(this.#live), closed: takeFrom(this.#closed), dropped };
+  }
+}
+
+function takeFrom(waiting: Map<string, Session>): Session[] {
   const taken = waiting.values().take(EVENT_MAX).toArray();
   for (const { id } of taken) waiting.delete(id);
   return taken;
