@@ -56,6 +56,16 @@ test("What has ended is not taken over, and what this node has stays: its end is
   assert.equal(mergeBooks(ended, EMPTY_BOOK, NOW).bypasses.length, 1);
 });
 
+test("A node that removes bypasses for years remembers the latest of them", () => {
+  let book = EMPTY_BOOK;
+  for (let index = 0; index < 2_100; index += 1) {
+    const one = bypass(index, NOW + index);
+    book = withoutBypass(withBypass(book, one), one, NOW);
+  }
+  assert.deepEqual([book.removed.length, book.removed[0]?.id], [2_000, bypass(100).id]);
+  assert.equal(withoutBypass(book, bypass(1), NOW + 366 * 86_400_000).removed.length, 0);
+});
+
 test("A book has a bound, at which the first bypasses stay", () => {
   const bypasses = Array.from({ length: MOST_BYPASSES + 7 }, (_, index) => bypass(index));
   const merged = mergeBooks(EMPTY_BOOK, { bypasses, removed: [] }, NOW);

@@ -35,7 +35,7 @@ export function withoutBypass({ bypasses, removed }: BypassBook, gone: Bypass, n
   const until = gone.expires === null ? now + REMEMBERED.withoutEnd : gone.expires + REMEMBERED.afterEnd;
   return {
     bypasses: bypasses.filter(({ id }) => id !== gone.id),
-    removed: byId([...removed.filter(({ id }) => id !== gone.id), { id: gone.id, until }]),
+    removed: remembered([...removed.filter(({ id }) => id !== gone.id), { id: gone.id, until }], now),
   };
 }
 
@@ -52,8 +52,13 @@ export function mergeBooks(own: BypassBook, other: BypassBook, now: number): Byp
   const kept = [...bypasses.values()].filter(({ id }) => !removed.has(id));
   return {
     bypasses: byId(kept.sort((a, b) => a.made - b.made || compare(a.id, b.id)).slice(0, MOST_BYPASSES)),
-    removed: byId([...removed.values()].sort((a, b) => b.until - a.until).slice(0, MOST_REMOVED)),
+    removed: remembered([...removed.values()], now),
   };
+}
+
+function remembered(removed: readonly RemovedBypass[], now: number): readonly RemovedBypass[] {
+  const latest = removed.filter(({ until }) => until > now).toSorted((a, b) => b.until - a.until);
+  return byId(latest.slice(0, MOST_REMOVED));
 }
 
 /** Both are by ID. */
