@@ -651,6 +651,19 @@ test("The last lines of the log are shown by level, and new ones are followed fr
   assert.match(text, /level warn.*level error.*"dropped":0/);
 });
 
+test("Previews that wait are bounded, because each holds its lists", async () => {
+  const { promise, resolve } = Promise.withResolvers<object>();
+  const { previewPolicy } = operations;
+  Object.assign(operations, { previewPolicy: () => promise });
+  const preview = () => ask("/api/v1/policy/preview", { method: "POST", body: JSON.stringify({ hours: 1 }) });
+  const all = [1, 2, 3, 4, 5].map(preview);
+  assert.equal((await Promise.race(all)).status, 503);
+  resolve({});
+  await Promise.all(all);
+  assert.equal((await preview()).status, 200);
+  Object.assign(operations, { previewPolicy });
+});
+
 test("A live session is ended by its ID, once", async () => {
   operations.apply(testSession("end1", 1));
   const end = () => ask("/api/v1/sessions/end1", { method: "DELETE" });
