@@ -85,9 +85,9 @@ const DRAFT = ".new";
 const COMMIT = "renewal";
 
 /**
- * Puts new keys and certificates, by default ones that it makes, in the place of others, all or none, and keeps the old files as `….old-<time>`. Everything is on disk beside the old
- * files before the first of them is replaced, so a full disk or a crash costs no CA; `finishReplacement` goes on after a crash.
- * Throws ConfigError, and then nothing has changed.
+ * Puts new keys and certificates in the place of others, all or none, and keeps the old files as `….old-<time>`. By default it makes them.
+ * Everything is on disk beside the old files before the first of them is replaced, so a full disk or a crash costs no CA;
+ * `finishReplacement` goes on after a crash. Throws ConfigError, and then nothing has changed.
  */
 export async function replaceFiles(
   all: readonly OwnAuthority[],
