@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createPrivateKey } from "node:crypto";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket } from "node:tls";
 import koffi from "koffi";
@@ -60,9 +61,12 @@ for (const version of ["TLSv1", "TLSv1.1", "TLSv1.2"] as const) {
 const openssl = koffi.load(null);
 const keyUpdate = openssl.func("SSL_key_update", "int", ["uintptr_t", "int"]);
 const renegotiate = openssl.func("SSL_renegotiate", "int", ["uintptr_t"]);
+const useCertificate = openssl.func("SSL_use_certificate_ASN1", "int", ["uintptr_t", "const uint8_t *", "int"]);
+const useKey = openssl.func("SSL_use_PrivateKey_ASN1", "int", ["int", "uintptr_t", "const uint8_t *", "long"]);
 const clearOptions = openssl.func("SSL_clear_options", "uint64_t", ["uintptr_t", "uint64_t"]);
 const REQUESTED = 1;
 const NO_RENEGOTIATION = 0x40000000;
+const EVP_PKEY_EC = 408;
 
 /** A TLS connection of two ends of ours; `pointer` is the flooding side's SSL. */
 async function connection(t: TestContext, version: number, flooding: "client" | "server") {
@@ -130,4 +134,19 @@ test("A server that asks for renegotiation without end is left, whatever it send
     await readBytes(flooded, 4);
   }
   assert.equal(layer.failure?.code, "TOO_MANY_HANDSHAKE_MESSAGES");
+});
+
+test("A server that renegotiates to show another certificate does not get to: data goes on under the one that was judged", async (t) => {
+  const { flooder, flooded, layers, layer, pointer } = await connection(t, VERSIONS["TLSv1.2"], "server");
+  const judged = layer.peerChain();
+  const other = await make({ subject: "CN=other.example" });
+  const key = createPrivateKey(other.keyPem).export({ type: "sec1", format: "der" });
+  assert.equal(useCertificate(pointer, other.der, other.der.length), 1);
+  assert.equal(useKey(EVP_PKEY_EC, pointer, key, key.length), 1);
+  clearOptions(pointer, NO_RENEGOTIATION);
+  assert.equal(renegotiate(pointer), 1);
+  layers.server.handshake();
+  await writeAll(flooder, Buffer.from("data"));
+  assert.equal((await readBytes(flooded, 4)).bytes.toString(), "data");
+  assert.deepEqual(layer.peerChain(), judged);
 });
