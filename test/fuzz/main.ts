@@ -25,17 +25,7 @@ const HANG = 30_000;
 /** The most memory of one parser's thread, in MiB. */
 const MEMORY = 512;
 
-const { values } = parseArgs({
-  options: {
-    inputs: { type: "string", default: "100000" },
-    only: { type: "string", multiple: true, default: [] },
-    seed: { type: "string" },
-    all: { type: "boolean", default: false },
-    input: { type: "string" },
-    failures: { type: "string", default: "fuzz-failures" },
-    list: { type: "boolean", default: false },
-  },
-});
+const values = readOptions();
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 const inputs = Number(values.inputs);
 if (!Number.isSafeInteger(inputs) || inputs < 1 || !Number.isSafeInteger(seed)) {
@@ -114,11 +104,37 @@ function tell({ parser, run, input, error }: Failure): void {
 async function repeat(file: string): Promise<void> {
   const [parser, ...others] = chosen;
   if (!parser || others.length > 0) stop("Cannot repeat an input: --only must name one parser");
-  const { failure, refused } = await hunt({ ...parser!, seeds: [readFileSync(file)] }, { seed, inputs: 1 });
+  const { failure, refused } = await hunt({ ...parser!, seeds: [readInput(file)] }, { seed, inputs: 1 });
   console.log(failure ? "it fails:" : refused > 0 ? "it is refused" : "it is answered");
   if (!failure) return;
   console.log(failure.error);
   process.exitCode = 1;
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        inputs: { type: "string", default: "100000" },
+        only: { type: "string", multiple: true, default: [] },
+        seed: { type: "string" },
+        all: { type: "boolean", default: false },
+        input: { type: "string" },
+        failures: { type: "string", default: "fuzz-failures" },
+        list: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    return stop(`Cannot fuzz: ${(error as Error).message}`);
+  }
+}
+
+function readInput(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    return stop(`Cannot repeat an input: ${(error as Error).message}`);
+  }
 }
 
 function stop(message: string): never {

@@ -187,7 +187,7 @@ export const NODE_PARSERS: readonly Parser[] = [
   },
   {
     name: "list",
-    of: "operators' files: lists of hosts and addresses, categories among them",
+    of: "operators' files: lists of hosts and addresses",
     seeds: [ascii("# list\r\nwww.example.com\n*.example.org # x\n192.0.2.0/24\n2001:db8::/32\n192.0.2.1-192.0.2.9\n")],
     read: readOperatorsList,
     every: 4,

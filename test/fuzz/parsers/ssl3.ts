@@ -99,7 +99,7 @@ export const SSL3_PARSERS: readonly Parser[] = [
   },
   {
     name: "ssl3-conversation",
-    of: "peers over SSL 3.0: whole connections, by the engine in either role",
+    of: "peers over SSL 3.0: whole connections, both roles",
     // The first byte names the conversation.
     seeds: CONVERSATIONS.map(({ name }, index) =>
       Buffer.concat([Buffer.of(index), conversation(...peersOf(name).map((bytes) => ["client", bytes] as const))]),

@@ -104,7 +104,7 @@ export const TLS_PARSERS: readonly Parser[] = [
   },
   {
     name: "hello-exchange",
-    of: "both peers of a bypassed session: their hellos, up to the certificate",
+    of: "both peers of a bypassed session: hellos, certificate",
     seeds: [
       conversation(["server", ANSWERS[0]!], ["server", CERTIFICATE]),
       conversation(["server", ANSWERS[1]!], ["client", CHANGE]),
