@@ -19,6 +19,8 @@ export interface NodeOptions {
   readonly prepare?: (folder: string) => void;
   /** The most open files of each process. */
   readonly openFiles?: number;
+  /** A command that starts the node: the node's is its last arguments. */
+  readonly within?: readonly string[];
 }
 
 export interface TestNode extends AsyncDisposable {
@@ -68,7 +70,10 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
 
   const command = [process.execPath, MAIN, "run", "-c", file];
   const limited = ["/bin/sh", "-c", `ulimit -n ${options.openFiles} && exec "$0" "$@"`, ...command];
-  const [executable = "", ...args] = options.openFiles === undefined ? command : limited;
+  const [executable = "", ...args] = [
+    ...(options.within ?? []),
+    ...(options.openFiles === undefined ? command : limited),
+  ];
   const program = start(executable, args, {
     cwd: folder,
     env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...options.env },

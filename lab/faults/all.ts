@@ -1,11 +1,14 @@
+import { CLAIMED } from "./claims.ts";
 import { CONFIGURATION } from "./configuration.ts";
 import { DISKS } from "./disks.ts";
 import type { Fault } from "./fault.ts";
 import { KILLED } from "./kills.ts";
+import { LIMITS } from "./limits.ts";
 import { NETWORK } from "./network.ts";
 import { PARTS } from "./parts.ts";
 import { PEERS } from "./peers.ts";
 import { PROCESSES } from "./processes.ts";
+import { SLOW_SERVERS } from "./slow-servers.ts";
 
 /** Every fault, in the order of the page. */
 export const FAULTS: readonly Fault[] = [
@@ -13,7 +16,10 @@ export const FAULTS: readonly Fault[] = [
   ...DISKS,
   ...CONFIGURATION,
   ...PEERS,
+  ...SLOW_SERVERS,
   ...PARTS,
   ...KILLED,
+  ...LIMITS,
+  ...CLAIMED,
   ...NETWORK,
 ];

@@ -54,7 +54,8 @@ export function dialLoopback(port: number, localAddress = "127.0.0.1"): Promise<
   });
 }
 
-async function tunnel(proxy: number, target: string): Promise<net.Socket> {
+/** Connects to a target through the explicit proxy. */
+export async function tunnel(proxy: number, target: string): Promise<net.Socket> {
   const socket = await dialLoopback(proxy);
   socket.setTimeout(PATIENCE, () => socket.destroy());
   socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setImmediate as immediately } from "node:timers/promises";
 import { connect } from "node:tls";
 import { DOMAIN, type Pki } from "../../test/pki.ts";
 import { type Program, pause } from "../../test/processes.ts";
@@ -49,11 +50,19 @@ export const KILLED: readonly Fault[] = [
 type Act = (bench: Bench, round: number) => Promise<unknown>;
 
 async function killInRenewal(pki: Pki): Promise<string> {
-  const { took, authorities } = await killRepeatedly(pki, ({ node }) =>
-    node.api("ca/primary/renew", "POST").catch(() => undefined),
-  );
+  const renew: Act = ({ node }) => node.api("ca/primary/renew", "POST").catch(() => undefined);
+  const { took, authorities } = await killRepeatedly(pki, renew, inSwap);
   const made = authorities.filter((one, at) => at > 0 && one !== authorities[at - 1]).length;
   return `${took}; ${made} times the new CA, ${KILLS - made} times the old one, each with its key`;
+}
+
+/** Once the new files are being written, and some ms later in each round. */
+async function inSwap({ node }: Bench, round: number): Promise<void> {
+  const folder = join(node.folder, "data/ca");
+  const before = readdirSync(folder).join();
+  const start = performance.now();
+  while (readdirSync(folder).join() === before && performance.now() - start < 20_000) await immediately();
+  await pause(40 * round);
 }
 
 async function killInReload(pki: Pki): Promise<string> {
@@ -79,20 +88,23 @@ async function handshake({ dial, trusted }: Way, servername: string): Promise<vo
   const socket = await dial().catch(() => undefined);
   if (socket === undefined) return;
   const tls = connect({ socket, servername, ca: trusted() });
-  const [over, done] = [new Promise((resolve) => tls.once("secureConnect", resolve)), once(tls, "close")];
+  const [over, done] = [
+    new Promise((resolve) => tls.once("secureConnect", resolve)),
+    once(tls, "close").catch(() => undefined),
+  ];
   tls.on("error", () => socket.destroy());
   await Promise.race([over, done]);
   tls.destroy();
 }
 
 /** Kills the supervisor in the middle of an act, and starts the node again. Answers the CA before the first and after each kill. */
-async function killRepeatedly(pki: Pki, act: Act) {
+async function killRepeatedly(pki: Pki, act: Act, moment: Act = (_, round) => pause(2 + 15 * round)) {
   await using bench = await openBench(pki, {}, { downloads: 0, idle: 0 });
   await using running = new Running(bench);
   const authorities = [fingerprint(bench)];
   const times: number[] = [];
   for (let round = 0; round < KILLS; round++) {
-    await Promise.all([act(bench, round), pause(2 + 15 * round).then(() => running.kill())]);
+    await Promise.all([act(bench, round), moment(bench, round).then(() => running.kill())]);
     times.push(await running.restart());
     authorities.push(fingerprint(bench));
     await recovery(bench.traffic, performance.now());
@@ -108,7 +120,7 @@ async function killWriter(pki: Pki): Promise<string> {
   const file = join(node.folder, "data/history.db");
   let [checked, begun] = [0, performance.now()];
   for (let round = 0; round < KILLS; round++) {
-    await traffic.whole(60, begun);
+    await traffic.whole(150, begun);
     await pause(37 * round);
     await running.kill();
     const killed = performance.now();

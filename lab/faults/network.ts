@@ -64,6 +64,13 @@ export const NETWORK: readonly Fault[] = [
   }),
   cutWire("interface-down-bridge", "bridge"),
   cutWire("interface-down-router", "routed"),
+  {
+    name: "conntrack-full",
+    about: "The kernel's connection table of the node's network is full of connections that it does not drop early",
+    promise: "Live sessions are unhurt; new ones are carried at the latest when there is room again",
+    over: OVER.bridge,
+    run: fillConnectionTable,
+  },
 ];
 
 function roughWire(name: string, topology: Topology, about: string, wire: Wire): Fault {
@@ -141,4 +148,29 @@ function cutWire(name: string, topology: Topology): Fault {
       return `new sessions whole ${first} after it was back, then ${describe(after)}; ${(await running).length} downloads whole, ${alive.length} idle sessions alive`;
     },
   };
+}
+
+/** Seconds for which the strangers stay in the table. */
+const FULL = 15;
+
+async function fillConnectionTable(pki: Pki): Promise<string> {
+  await using bench = await openNetworkBench("bridge", pki, {}, { long: { chunks: 60, every: 100 } });
+  const { stage, traffic } = bench;
+  const running = traffic.finish();
+  const program = new URL("../programs/fill-conntrack.py", import.meta.url).pathname;
+  const filled = await stage.network.node.must("python3", [program, String(FULL)]);
+  const full = performance.now();
+  const downloads = await running;
+  const broken = downloads.flatMap(({ error }) => error ?? []);
+  assert.deepEqual(broken, [], "live downloads broke");
+  const alive = await Promise.all(traffic.idle.map((one) => one.answers()));
+  assert.ok(alive.every(Boolean), "idle sessions died");
+  const first = await traffic.whole(1, full).then((visits) => {
+    const whole = visits.find(({ error }) => error === undefined)!;
+    return `${(whole.end - full).toFixed(0)} ms`;
+  });
+  const during = traffic.visits.filter(({ start }) => start >= full && start < full + FULL * 1000);
+  await until("the time of the strangers", () => performance.now() - full > FULL * 1000);
+  const after = await traffic.whole(60, performance.now());
+  return `${filled.trim()} entries; ${downloads.length} downloads whole, ${alive.length} idle sessions alive; the first new session was whole ${first} later, while the table was full ${describe(during)}, then ${describe(after)}`;
 }

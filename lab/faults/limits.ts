@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import type net from "node:net";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { program } from "../../test/needs.ts";
+import type { Pki } from "../../test/pki.ts";
+import { scratch, until } from "../../test/processes.ts";
+import { dialLoopback, harmless, openBench, unhurt } from "./bench.ts";
+import { type Fault, Skipped } from "./fault.ts";
+import { describe } from "./traffic.ts";
+
+const OVER = "forward, explicit, history";
+const FLOOD = 400;
+
+/** What the machine does not give, and a clock that is wrong. */
+export const LIMITS: readonly Fault[] = [
+  {
+    name: "descriptor-limit",
+    about: `\`ulimit -n 256\`, and ${FLOOD} silent clients`,
+    promise:
+      "The start says how many sessions that allows; live sessions are unhurt; the silent ones give way or are refused, which is counted and logged; afterwards new ones are carried",
+    over: OVER,
+    run: exhaustDescriptors,
+  },
+  {
+    name: "memory-limit",
+    about: "A cgroup with 512 MiB for all processes of the node",
+    promise: "The node says how many sessions that allows, and carries them; no process is killed",
+    over: OVER,
+    run: limitMemory,
+  },
+  {
+    name: "clock-step",
+    about: "The node's clock steps 40 days ahead for 3 s, and back (libfaketime)",
+    promise: "No session is hurt, and no record is deleted",
+    over: OVER,
+    run: stepClock,
+  },
+];
+
+async function exhaustDescriptors(pki: Pki): Promise<string> {
+  const options = { openFiles: 256, config: { workers: 1, feeds: [] } };
+  await using bench = await openBench(pki, options, { rate: 10 });
+  const { node, traffic } = bench;
+  const { limits } = await node.stats();
+  assert.equal(limits.bound, "open files");
+  const running = unhurt(bench);
+  running.catch(() => undefined);
+  const sockets: net.Socket[] = [];
+  const start = performance.now();
+  try {
+    for (let count = 0; count < FLOOD; count += 20) {
+      const some = Array.from({ length: 20 }, () => dialLoopback(node.forward("web"), "127.0.0.9"));
+      for (const one of await Promise.allSettled(some))
+        if (one.status === "fulfilled") sockets.push(one.value.resume());
+    }
+    await node.process.shows(/The node is full: /);
+    const seen = await running;
+    const during = traffic.visits.filter((visit) => visit.start >= start);
+    for (const socket of sockets) socket.destroy();
+    const after = await traffic.whole(30, performance.now());
+    const { met } = (await node.stats()).limits;
+    const counts = met.map(({ limit, refused, evicted }) => `${limit}: ${refused} refused, ${evicted} gave way`);
+    return `capacity ${limits.sessions} (${limits.bound}); ${counts.join(", ")}; meanwhile ${describe(during)}, then ${describe(after)}; ${seen}`;
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+const MEMORY = "/sys/fs/cgroup/memory";
+const MEBIBYTE = 2 ** 20;
+
+async function limitMemory(pki: Pki): Promise<string> {
+  if (!existsSync(join(MEMORY, "memory.limit_in_bytes"))) throw new Skipped("there is no cgroup for memory here");
+  const group = join(MEMORY, `clearline-faults-${process.pid}`);
+  mkdirSync(group);
+  try {
+    const write = (file: string, text: string) => writeFileSync(join(group, file), text);
+    write("memory.limit_in_bytes", String(512 * MEBIBYTE));
+    const within = ["sh", "-c", `echo $$ > ${group}/cgroup.procs && exec "$@"`, "sh"];
+    await using bench = await openBench(pki, { within });
+    const seen = await harmless(bench, async () => undefined, 200);
+    const { limits, workers } = await bench.node.stats();
+    assert.ok(workers.every(({ restarts }) => restarts === 0));
+    const most = Number(readFileSync(join(group, "memory.max_usage_in_bytes"), "utf8")) / MEBIBYTE;
+    return `capacity ${limits.sessions} (${limits.bound}), at most ${most.toFixed(0)} MiB used; ${seen}`;
+  } finally {
+    // The kernel forgets the dead processes a moment after their end.
+    await until("the cgroup without processes", () => isRemoved(group));
+  }
+}
+
+function isRemoved(group: string): boolean {
+  try {
+    rmdirSync(group);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EBUSY") return false;
+    throw error;
+  }
+}
+
+async function stepClock(pki: Pki): Promise<string> {
+  const library = program("faketime");
+  if (!existsSync(library)) throw new Skipped("Debian's package faketime is not installed");
+  const file = join(scratch(), "time");
+  const set = (offset: string) => writeFileSync(file, `${offset}\n`);
+  set("+0");
+  const fake = { FAKETIME_TIMESTAMP_FILE: file, FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+  const env = { LD_PRELOAD: library, ...fake };
+  await using bench = await openBench(pki, { env });
+  const { node, traffic } = bench;
+  const history = join(node.folder, "data/history.db");
+  await traffic.whole(40, performance.now());
+  const before = await until("records", () => countRecords(history) || undefined);
+  const seen = await harmless(bench, async () => {
+    set("+40d");
+    const start = performance.now();
+    await until("3 s of it", () => performance.now() - start > 3_000);
+    set("+0");
+  });
+  const after = countRecords(history);
+  assert.ok(after >= before, `${before} records before, ${after} afterwards`);
+  return `${before} records before, ${after} afterwards; ${seen}`;
+}
+
+function countRecords(file: string): number {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    return Number(database.prepare("SELECT count(*) AS count FROM sessions").get()?.["count"]);
+  } finally {
+    database.close();
+  }
+}
