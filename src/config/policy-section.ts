@@ -258,9 +258,9 @@ export const POLICY = z.strictObject({
     .strictObject({
       action: z
         .enum(["bypass", "tell"])
-        .default("bypass")
+        .default("tell")
         .describe(
-          "What to do with later sessions to a server at which a client has bound its log-in to the TLS channel (SASL's mechanisms -PLUS). tell: they stay decrypted, and the log and the record say why they fail. Hosts on the decrypt list are never bypassed for this.",
+          "What to do with later sessions to a server at which a client has bound its log-in to the TLS channel (SASL's mechanisms -PLUS). tell: they stay decrypted, and the log and the record say why they fail. bypass: a program on one client can bring it about for all clients of a host. Hosts on the decrypt list are never bypassed for this.",
         ),
       for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("How long the node remembers such a server."),
     })
