@@ -153,7 +153,7 @@ test("A hundred clients that do not read cost no more than what the kernel and o
 });
 
 /** Sessions at once; each is eight descriptors here, because both peers are in this process. */
-const MANY = Math.min(2_000, Math.floor((openFileLimit() - 500) / 4));
+const MANY = Math.min(1_000, Math.floor((openFileLimit() - 500) / 4));
 
 test(`${MANY} sessions at once: each one's bytes reach its own peer, both ways`, async () => {
   const before = [openEnds(), liveConnections()];

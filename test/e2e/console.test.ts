@@ -94,7 +94,10 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
   }
 
   async function visit(path: string, heading: string | RegExp, on = context): Promise<Page> {
-    const page = await on.newPage();
+    return show(await on.newPage(), path, heading);
+  }
+
+  async function show(page: Page, path: string, heading: string | RegExp): Promise<Page> {
     await page.goto(root() + path);
     await page.getByRole("heading", { name: heading }).first().waitFor();
     return page;
@@ -280,13 +283,15 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
       ["/node", "Processes", "dark", 2560],
       ["/", "Sessions", "dark", 390],
     ] as const) {
-      const other = await open({ colorScheme, viewport: { width, height: 900 } });
-      const page = await visit(path, heading, other);
+      const page = await context.newPage();
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      await show(page, path, heading);
       await inspect(page);
       const overflow = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
       assert.ok(overflow <= 0, `${path} is ${overflow} px wider than ${width}`);
       await picture(page, `${path.slice(1) || "phone"}-${colorScheme}`);
-      await other.close();
+      await page.close();
     }
   });
 
