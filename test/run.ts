@@ -33,7 +33,7 @@ let failed = files.length === 0;
 const events = run({
   files,
   // Half of the time the tests wait for other programs.
-  concurrency: availableParallelism() + 1,
+  concurrency: availableParallelism() + 2,
   timeout: FILE_TIMEOUT,
   // A test that failed halfway leaves its servers; the run must not wait for them.
   forceExit: true,
