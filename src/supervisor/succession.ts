@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { ConfigError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { Role } from "../pki/issue/authority-files.ts";
 import type { Authority } from "../pki/issue/authority-reading.ts";
@@ -60,8 +59,8 @@ export async function followSuccession(state: NodeState, written: unknown): Prom
       log.warn(`Another node's ${role} CA was replaced, and this node has another one: it does not follow`);
     }
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    log.error({ error: error.message }, `Cannot follow another node's ${role} CA`);
+    // A full disk, say: the message comes again with the next change, and this node goes on with the CA that it has.
+    log.error({ err: error }, `Cannot follow another node's ${role} CA`);
   }
 }
 
