@@ -98,8 +98,11 @@ function stacked({ since, step, series }: SeriesAnswer): uPlot.AlignedData {
 }
 
 function optionsFor(element: HTMLElement): uPlot.Options {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
+  // A canvas takes no variables: the colour that the element itself would have is read from it.
+  const colour = (name: string) => {
+    element.style.color = `var(${name})`;
+    return getComputedStyle(element).color;
+  };
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   return {
     width: element.clientWidth,
