@@ -162,3 +162,15 @@ test("A failure of an earlier attempt leaves the later one alone", async () => {
   asked[1]!.resolve({ value: "young" });
   assert.deepEqual([await young, asked.length], ["young", 2]);
 });
+
+test("A value that was made while the clock was ahead is made again once the clock is right", async () => {
+  const cache = openCache();
+  const DAY = 86_400_000;
+  const take = (now: number, value: string) => cache.take("key", now, async () => ({ value, until: now + DAY }));
+  assert.equal(await take(DAY, "right"), "right");
+  // Whoever looked at the clock a moment earlier finds it all the same.
+  assert.equal(await take(DAY - 1_000, "another"), "right");
+  assert.equal(await take(41 * DAY, "wrong"), "wrong");
+  assert.equal(await take(DAY + 3_000, "right again"), "right again");
+  assert.equal(await take(DAY + 4_000, "another"), "right again");
+});

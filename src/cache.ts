@@ -22,6 +22,8 @@ export const ENTRY_BYTES = 256;
 /** Keys longer than this are kept as their hash: peers choose their length. */
 const LONGEST_KEY = 64;
 const HASHED = "sha256 ";
+/** ms. Whoever asks may have looked at the clock a moment before the value was made. */
+const JITTER = 60_000;
 
 /**
  * A bounded cache: its entries end, the least recently used go when there are too many of them or they are too large together,
@@ -33,7 +35,7 @@ export class Cache<Value extends {}> {
   readonly #sizeOf: (value: Value) => number;
   readonly #onDropped: ((value: Value) => void) | undefined;
   /** A Map keeps the order of insertion: an entry that is used is put back at the end. */
-  readonly #kept = new Map<string, Required<MadeValue<Value>> & { readonly bytes: number }>();
+  readonly #kept = new Map<string, Required<MadeValue<Value>> & { readonly since: number; readonly bytes: number }>();
   readonly #making = new Map<string, Promise<MadeValue<Value>>>();
   #bytes = 0;
   #hits = 0;
@@ -85,14 +87,14 @@ export class Cache<Value extends {}> {
 
   /** Replaces an earlier entry. A value that is larger than the whole cache may be is not kept. */
   keep(key: string, value: Value, until = Number.POSITIVE_INFINITY): void {
-    this.#keep(nameOf(key), value, until);
+    this.#keep(nameOf(key), value, until, 0);
   }
 
-  #keep(name: string, value: Value, until: number): void {
+  #keep(name: string, value: Value, until: number, since: number): void {
     this.#drop(name);
     const bytes = ENTRY_BYTES + this.#sizeOf(value);
     if (bytes > this.#mostBytes) return;
-    this.#kept.set(name, { value, until, bytes });
+    this.#kept.set(name, { value, until, since, bytes });
     this.#bytes += bytes;
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= this.#mostEntries && this.#bytes <= this.#mostBytes) break;
@@ -108,7 +110,7 @@ export class Cache<Value extends {}> {
     const answer = this.#making.get(name);
     if (value === undefined && answer === undefined) {
       this.#misses += 1;
-      return this.#make(name, make);
+      return this.#make(name, now, make);
     }
     this.#hits += 1;
     return value ?? (await answer!).value;
@@ -131,7 +133,8 @@ export class Cache<Value extends {}> {
 
   #use(name: string, now: number): Value | undefined {
     const entry = this.#kept.get(name);
-    if (!entry || entry.until <= now) {
+    // Made in the future: the clock was wrong then, and so may be what was made.
+    if (!entry || entry.until <= now || (now > 0 && entry.since > now + JITTER)) {
       this.#drop(name);
       return undefined;
     }
@@ -148,12 +151,12 @@ export class Cache<Value extends {}> {
     this.#onDropped?.(entry.value);
   }
 
-  async #make(name: string, make: () => Promise<MadeValue<Value>>): Promise<Value> {
+  async #make(name: string, now: number, make: () => Promise<MadeValue<Value>>): Promise<Value> {
     const answer = make();
     this.#making.set(name, answer);
     try {
       const { value, until = Number.POSITIVE_INFINITY } = await answer;
-      if (this.#making.get(name) === answer) this.#keep(name, value, until);
+      if (this.#making.get(name) === answer) this.#keep(name, value, until, now);
       return value;
     } finally {
       if (this.#making.get(name) === answer) this.#making.delete(name);
