@@ -44,6 +44,8 @@ export type WorkerInfo = Stats["workers"][number];
 export type FeedInfo = Stats["feeds"][number];
 /** An inline tool. */
 export type ToolInfo = Stats["tools"][number];
+/** That a tool or feed failed, or worked again. */
+export type HealthChange = ToolInfo["changes"][number];
 /** The capacity, and whom the limits turned away. */
 export type LimitInfo = Stats["limits"];
 /** How far the workers are from the thresholds of `overload`. */

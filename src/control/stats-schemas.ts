@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { counters } from "../sessions/counters.ts";
 import { time } from "../sessions/record.ts";
-import { LIMIT_NAMES, LOADS, LOG_LEVELS, OUTCOMES, OVERLOAD_LEVELS } from "../vocabulary.ts";
+import { LIMIT_NAMES, LOADS, LOG_LEVELS, OUTCOMES, OVERLOAD_LEVELS, VERSIONS, type Version } from "../vocabulary.ts";
 
 /** The shapes of what the node says of itself: GET /stats and GET /health. */
 
@@ -121,6 +121,17 @@ const dns = z
 
 const stopReason = z.string().optional().describe("why it stopped");
 
+const changes = z
+  .array(
+    z.object({
+      at: time.describe("in ms since the epoch"),
+      works: z.boolean().describe("true: from then on it worked again; false: it failed"),
+      reason: z.string().nullable().describe("why it failed, in one sentence; null: it worked again"),
+    }),
+  )
+  .readonly()
+  .describe("when it failed and worked again since the node started, the newest first, at most 20");
+
 const feed = z.object({
   name: z.string(),
   kind: z.string(),
@@ -130,6 +141,7 @@ const feed = z.object({
   packets: amount.describe("packets written"),
   bytes: amount.describe("bytes written, with what the format adds"),
   dropped: amount.describe("packets left out: the feed was stopped, or its reader was too slow"),
+  changes,
 });
 
 const tool = z.object({
@@ -141,6 +153,7 @@ const tool = z.object({
   onFailure: z.enum(["bypass", "drop"]),
   sessions: amount.describe("sessions that pass it now"),
   strangers: amount.describe("connections and packets from the tool that belong to no live session; they are dropped"),
+  changes,
 });
 
 const kernelCount = z.object({
@@ -212,6 +225,20 @@ const healthReport = z.object({ ...report, reasons: z.array(reason.required()).r
 /** For probes that look at the status code. */
 export const live = z.object({ status: z.literal("live") });
 
+const reload = z
+  .object({
+    at: time.describe("when it ended, in ms since the epoch"),
+    ok: z.boolean().describe("false: it failed, and the node kept the configuration that it had"),
+    error: z.string().nullable().describe("the first of its errors; null: it succeeded"),
+  })
+  .nullable()
+  .describe("the last reload of the configuration file; null: there was none since the node started");
+
+const version = z.enum(Object.keys(VERSIONS) as [Version, ...Version[]]);
+const versions = z
+  .object({ min: version, max: version })
+  .describe("policy.versions: the oldest and the newest version that is decrypted");
+
 export const stats = z.object({
   version: z.string(),
   startedAt: time,
@@ -233,6 +260,8 @@ export const stats = z.object({
     .describe("what the kernel's rules counted for the inline listeners; empty without such listeners"),
   store: store.optional().describe("the store that several nodes share; absent: resumption.shared is not set"),
   history,
+  reload,
+  versions,
 });
 
 const ended = OUTCOMES.filter((outcome) => outcome !== "live");

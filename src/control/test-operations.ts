@@ -152,9 +152,30 @@ function statisticsOf(sessions: number): Statistics {
     },
     mint: { minted: 3, hits: 5, size: 3 },
     dns: { hits: 9, misses: 4, negative: 2, waiting: 1, size: 3 },
-    feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
-    tools: [{ ...tool, onFailure: "drop", sessions: 0, strangers: 2 }],
+    feeds: [
+      {
+        name: "archive",
+        kind: "pcapng",
+        state: "running",
+        sessions: 1,
+        packets: 10,
+        bytes: 1000,
+        dropped: 2,
+        changes: [],
+      },
+    ],
+    tools: [
+      {
+        ...tool,
+        onFailure: "drop",
+        sessions: 0,
+        strangers: 2,
+        changes: [{ at: STARTED, works: false, reason: tool.reason }],
+      },
+    ],
     kernel: [{ listener: "edge", counts: "row", name: "guests", packets: 7, bytes: 420 }],
+    reload: { at: STARTED, ok: false, error: 'policy.default is "dorp"' },
+    versions: { min: "TLSv1.2", max: "TLSv1.3" },
   };
 }
 

@@ -18,6 +18,7 @@ import { forget } from "./caches.ts";
 import { resourcesHere } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
 import { describeNode } from "./fleet-nodes.ts";
+import { createHealthChanges } from "./health-changes.ts";
 import { HttpView } from "./http-view.ts";
 import { LiveRecord } from "./live-record.ts";
 import { createOverloadWatch, memoryPart, overloadInfo } from "./overload.ts";
@@ -99,7 +100,8 @@ export function createState(
     { roots: () => state.active.trust.roots, log },
   );
   steps.push(() => webhooks.close());
-  const feedWatch = createFeedWatch(webhooks.tell);
+  const changes = createHealthChanges();
+  const feedWatch = createFeedWatch(webhooks.tell, changes);
   const limitWatch = createLimitWatch(counts);
   const shortages = createShortageLog(counts, (about, message) => {
     log.warn(about, message);
@@ -146,6 +148,7 @@ export function createState(
     subscribers: new Set(),
     standing: createStanding(() => state.inline?.steps),
     limitWatch,
+    changes,
     webhooks,
     clock: createClockWatch(),
     counts,

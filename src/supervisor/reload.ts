@@ -26,17 +26,16 @@ export function reload(state: NodeState): Promise<Reloaded> {
     const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
     const { file, flags } = state.active.loaded;
     const begun = performance.now();
-    const note = (succeeded: boolean) => noteReload(state, succeeded, begun);
     try {
       const reloaded = await apply(state, await loadConfig(file, read, flags));
       logWarnings(state.active);
       warnOfCapacity(state, log.warn.bind(log));
-      note(true);
+      noteReload(state, begun, undefined);
       return reloaded;
     } catch (error) {
-      note(false);
       const placed = await withPlaces(file, error, flags);
       const errors = messagesOf(placed);
+      noteReload(state, begun, errors[0] ?? "Cannot reload");
       state.webhooks.tell("reload.failed", errors[0] ?? "Cannot reload", { errors });
       throw placed;
     }
@@ -62,11 +61,12 @@ function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloade
   return reloaded;
 }
 
-/** For the metrics. */
-function noteReload(state: NodeState, succeeded: boolean, begun: number): void {
+/** For the metrics and GET /stats. `error` undefined: it succeeded. */
+function noteReload(state: NodeState, begun: number, error: string | undefined): void {
+  const succeeded = error === undefined;
   const { succeeded: well, failed } = state.reloads;
   const counts = { succeeded: well + Number(succeeded), failed: failed + Number(!succeeded) };
-  state.reloads = { ...counts, last: { succeeded, at: Date.now(), took: performance.now() - begun } };
+  state.reloads = { ...counts, last: { succeeded, error, at: Date.now(), took: performance.now() - begun } };
 }
 
 /** One line for each error. */

@@ -19,6 +19,7 @@ import type { ActiveConfig } from "./active-config.ts";
 import type { BypassKeeper } from "./bypasses.ts";
 import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
+import type { HealthChanges } from "./health-changes.ts";
 import type { HttpView } from "./http-view.ts";
 import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
@@ -92,13 +93,22 @@ export interface NodeState {
   /** Who is told of events. */
   readonly webhooks: Webhooks;
   readonly limitWatch: LimitWatch;
+  /** When tools and feeds failed and worked again. */
+  readonly changes: HealthChanges;
   readonly clock: ClockWatch;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** Reloads of the configuration file. `at` in ms since the epoch, `took` in ms. */
   reloads: {
     readonly succeeded: number;
     readonly failed: number;
-    readonly last: { readonly succeeded: boolean; readonly at: number; readonly took: number } | undefined;
+    readonly last:
+      | {
+          readonly succeeded: boolean;
+          readonly error: string | undefined;
+          readonly at: number;
+          readonly took: number;
+        }
+      | undefined;
   };
   /** Settles when the last reload that was asked for has ended. Never rejects. */
   reloading: Promise<unknown>;

@@ -12,6 +12,7 @@ import type { NodeState } from "./state.ts";
 /** What the node has done since it started, and what runs in it now. */
 export async function gatherStatistics(state: NodeState): Promise<Statistics> {
   const { minted, hits, entries } = state.mint.counters();
+  const { versions } = state.active.loaded.config.policy;
   return {
     supervisor: supervisorInfo(state),
     workers: workerInfos(state),
@@ -28,7 +29,13 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
     tools: await toolInfos(state),
     kernel: await readListenerCounts(state.inline),
     store: state.sharing.fleet?.state(),
+    reload: lastReload(state),
+    versions: { min: versions.min, max: versions.max },
   };
+}
+
+function lastReload({ reloads: { last } }: NodeState): Statistics["reload"] {
+  return last ? { at: last.at, ok: last.succeeded, error: last.error ?? null } : null;
 }
 
 /** What only the metrics tell. */
@@ -96,7 +103,7 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
 }
 
 /** A feed of the configuration is open in every worker. */
-export function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
+export function feedInfos({ workers, counts, changes }: NodeState): FeedInfo[] {
   const open = workers.list().flatMap(({ status }) => status?.feeds ?? []);
   return [...Map.groupBy(open, ({ name }) => name)].map(([name, parts]) => {
     const { kind } = parts[0]!;
@@ -111,12 +118,13 @@ export function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
       packets: total("packets"),
       bytes: total("bytes"),
       dropped: total("dropped"),
+      changes: changes.of("feed", name),
     };
   });
 }
 
 /** A tool is open in every worker; the supervisor watches its health. */
-async function toolInfos({ active, watch, workers, counts }: NodeState): Promise<ToolInfo[]> {
+async function toolInfos({ active, watch, workers, counts, changes }: NodeState): Promise<ToolInfo[]> {
   const { tools } = active.loaded.config;
   const open = workers.list().flatMap(({ status }) => status?.tools ?? []);
   // Some strangers are dropped by the kernel's rules, before any worker sees them.
@@ -136,6 +144,7 @@ async function toolInfos({ active, watch, workers, counts }: NodeState): Promise
       onFailure,
       sessions: open.reduce((sum, part) => sum + (part.name === name ? part.sessions : 0), 0),
       strangers: counts.total(KEYS.strangers(name)),
+      changes: changes.of("tool", name),
     };
   });
 }

@@ -5,7 +5,7 @@ import type { NodeState } from "./state.ts";
 
 /** Sends heartbeats through the tools. Tells the workers and the log when a tool fails and when it works again. */
 export function watchConfiguredTools(state: NodeState): Watch {
-  const { loop, returns, webhooks } = state;
+  const { loop, returns, webhooks, changes } = state;
   const { tools } = state.active.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
   const watched = tools.map((tool, index) => ({
@@ -20,6 +20,7 @@ export function watchConfiguredTools(state: NodeState): Watch {
   }));
   return watchTools(watched, (name, { up, reason = "" }) => {
     state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
+    changes.note("tool", name, { works: up, reason: up ? null : reason });
     const { onFailure } = tools.find((tool) => tool.name === name)!;
     if (up) {
       log.warn({ tool: name }, "A tool works again; new sessions go through it");

@@ -2,6 +2,7 @@ import { uptime } from "node:os";
 import type { FeedInfo } from "../control/api.ts";
 import { LIMIT_NAMES, type LimitName } from "../vocabulary.ts";
 import { type Counts, KEYS } from "./counts.ts";
+import type { HealthChanges } from "./health-changes.ts";
 import type { Webhooks } from "./webhooks.ts";
 
 /** What the node's health has to remember from one look to the next. */
@@ -21,16 +22,20 @@ export interface FeedWatch {
   look(feeds: readonly Pick<FeedInfo, "name" | "state" | "reason">[]): void;
 }
 
-export function createFeedWatch(tell: Webhooks["tell"]): FeedWatch {
+export function createFeedWatch(tell: Webhooks["tell"], changes: HealthChanges): FeedWatch {
   const stopped = new Set<string>();
   return {
     look(feeds) {
       for (const { name, state, reason = "" } of feeds) {
         if (state === "stopped" && !stopped.has(name)) {
           stopped.add(name);
+          changes.note("feed", name, { works: false, reason });
           tell("feed.down", `The feed ${name} has stopped: ${reason}`, { feed: name, reason });
         }
-        if (state === "running" && stopped.delete(name)) tell("feed.up", `The feed ${name} runs again`, { feed: name });
+        if (state === "running" && stopped.delete(name)) {
+          changes.note("feed", name, { works: true, reason: null });
+          tell("feed.up", `The feed ${name} runs again`, { feed: name });
+        }
       }
     },
   };
