@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import type { ApiError } from "../../src/control/api.ts";
+import { T } from "./texts.ts";
 
 /** Requests to the node that serves this page. The log-in is a cookie, which no script can read. */
 
@@ -60,11 +61,11 @@ async function send(where: string, { method = "GET", body, signal, token }: Aske
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new RequestFailure(0, { error: "The node does not answer" });
+    throw new RequestFailure(0, { error: T.noAnswer });
   }
   if (response.ok) return response;
   if (response.status === 401 && where !== "/login") login.value = null;
-  const answer = (await response.json().catch(() => ({ error: `The node answered ${response.status}` }))) as ApiError;
+  const answer = (await response.json().catch(() => ({ error: T.answered(response.status) }))) as ApiError;
   throw new RequestFailure(response.status, answer);
 }
 

@@ -27,7 +27,7 @@ export const PLACES = [
 
 effect(() => {
   const place = PLACES.find(([where]) => where === path.value)?.[1];
-  document.title = place ? `${place} · Clearline` : "Clearline";
+  document.title = place ? `${place} · ${T.name}` : T.name;
 });
 
 export function App() {
@@ -50,7 +50,7 @@ function Place() {
   const [, session] = /^\/sessions\/([\w.-]+)$/.exec(path.value) ?? [];
   if (session) return <SessionPage key={session} id={session} />;
   const [where, name, Page] = PLACES.find(([where]) => where === path.value) ?? [];
-  if (!Page) return <Failure message={`There is no page ${path.value}.`} />;
+  if (!Page) return <Failure message={T.noPage(path.value)} />;
   return (
     <>
       {where !== "/" && <h1 class="unseen">{name}</h1>}
@@ -68,9 +68,9 @@ function Shell({ children }: { children: ComponentChildren }) {
       <header class="top">
         <a class="brand" href="/">
           <img src="/icon.svg" alt="" width="22" height="22" />
-          Clearline
+          {T.name}
         </a>
-        <nav aria-label="Pages">
+        <nav aria-label={T.pages}>
           {PLACES.map(([where, name]) => (
             <a key={where} href={where} aria-current={path.value === where ? "page" : undefined}>
               {name}
@@ -78,7 +78,7 @@ function Shell({ children }: { children: ComponentChildren }) {
           ))}
         </nav>
         <span class="user">
-          <button type="button" class="small" onClick={nextTheme} title="Colours">
+          <button type="button" class="small" onClick={nextTheme} title={T.colours}>
             {T.theme[theme.value]}
           </button>
           <button

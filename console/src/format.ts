@@ -1,3 +1,5 @@
+import { T } from "./texts.ts";
+
 /** Numbers with units, and times in the reader's zone with UTC beside them. */
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -35,14 +37,14 @@ export function duration(ms: number): string {
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return `${hours} h ${minutes % 60} min`;
-  return `${WHOLE.format(hours / 24)} days`;
+  return T.units.days(WHOLE.format(hours / 24));
 }
 
 /** How long ago, or in how long. `now` and `at` in ms since the epoch. */
 export function distance(at: number, now: number): string {
   const length = Math.abs(at - now);
   const text = length < 60_000 ? `${WHOLE.format(length / 1000)} s` : duration(length).replace(/ \d+ (s|min)$/, "");
-  return at <= now ? `${text} ago` : `in ${text}`;
+  return at <= now ? T.units.ago(text) : T.units.until(text);
 }
 
 export function clock(at: number): string {

@@ -1,3 +1,5 @@
+import { T } from "./texts.ts";
+
 /**
  * The one search field. Words may name their field, such as verdict:drop; a word without one is read as what it looks like: an
  * address, a subnet, a Community ID, a JA4 fingerprint, or a host.
@@ -48,7 +50,7 @@ export function readSearch(text: string): Search {
       const whole = name ? `${name}:${value}` : value;
       const kind = kindOf(whole);
       if (kind) parameters[kind] = whole;
-      else problem = `There is no field "${name}". Fields: ${Object.keys(FIELDS).join(", ")}`;
+      else problem = T.home.noField(name ?? "", Object.keys(FIELDS).join(", "));
     }
   }
   return { parameters, problem };

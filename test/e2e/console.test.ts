@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { connect } from "node:tls";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import type { BypassInfo, ShownToken } from "../../src/control/api.ts";
 import { curl } from "../clients.ts";
@@ -172,6 +174,19 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
       .first()
       .waitFor();
     assert.match(page.url(), /q=outcome/);
+    const linked = await context.newPage();
+    await linked.goto(page.url());
+    await linked
+      .getByRole("list", { name: /^Sessions: 1$/ })
+      .getByRole("link", { name: new RegExp(host("pinned")) })
+      .waitFor();
+    assert.match(await linked.getByRole("searchbox").inputValue(), /^outcome:clientRefusedCertificate/);
+    await linked.keyboard.press("?");
+    await linked.getByRole("dialog", { name: "Keys" }).getByText("Go to a page").waitFor();
+    await inspect(linked);
+    await linked.keyboard.press("Escape");
+    await linked.getByRole("dialog").waitFor({ state: "detached" });
+    await linked.close();
     await page.getByRole("searchbox").fill("nothing:here");
     assert.match((await page.getByRole("alert").textContent())!, /no field "nothing"/);
     await page.getByRole("searchbox").fill("version:TLSv9");
@@ -197,6 +212,18 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
       .filter({ hasText: host("later") })
       .first()
       .waitFor();
+    await context.setOffline(true);
+    const lost = page.getByText("The connection to the node is lost.").first();
+    await lost.waitFor();
+    await inspect(page);
+    await picture(page, "disconnected");
+    await curl({ port: node.forward("web") }, node.primary, [`https://${host("meanwhile")}/negotiated`]);
+    await context.setOffline(false);
+    await rows
+      .filter({ hasText: host("meanwhile") })
+      .first()
+      .waitFor();
+    await lost.waitFor({ state: "detached" });
     await page.close();
   });
 
@@ -208,6 +235,7 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
       /Verdict: decrypt by default/,
       /Shown by the server/,
       /the primary CA/,
+      /Versions offered/,
     ])
       await page.getByText(text).first().waitFor();
     await page.getByRole("button", { name: "Show requests" }).click();
@@ -218,6 +246,42 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
     assert.ok(audit.entries.some(({ action, subject }) => action === "view transactions" && subject === id));
     await page.keyboard.press("1");
     await page.getByRole("heading", { name: /need you/ }).waitFor();
+    await page.close();
+  });
+
+  test("A live session is followed, and what limits, versions and a failed reload ask for is said", async () => {
+    const live = connect({ port: node.forward("web"), servername: host("live"), ca: readFileSync(node.primary) });
+    await once(live, "secureConnect");
+    live.write(`GET /negotiated?followed HTTP/1.1\r\nHost: ${host("live")}\r\n\r\n`);
+    await once(live, "data");
+    const { id } = await until("the live session", async () => session("live"));
+    const page = await visit(`/sessions/${id}`, host("live"));
+    await page.getByRole("button", { name: "Follow" }).click();
+    await page.getByText(/GET \S*\/negotiated\?followed/).waitFor();
+    await picture(page, "follow");
+
+    node.rewrite({ policy: { versions: { min: "SSLv3" } }, limits: { perClient: { sessions: 1 } } });
+    await node.api("reload", "POST");
+    // Each worker counts its own sessions of a client.
+    await until("a connection to the worker of the live session", async () => {
+      await curl({ port: node.forward("web") }, node.primary, [`https://${host("refused")}/negotiated`]);
+      return (await node.stats()).limits.met.length > 0;
+    });
+    live.destroy();
+    node.rewrite({ policy: { default: "dorp" } });
+    await assert.rejects(node.api("reload", "POST"));
+    await page.goto(root());
+    const needs = page.getByRole("region", { name: "Needs you" });
+    for (const text of [
+      /The last reload failed: .*policy\.default is "dorp"/,
+      /allows SSL 3\.0/,
+      /limits\.perClient\.sessions was met\. Connections refused: [1-9]/,
+    ])
+      await needs.getByText(text).waitFor();
+    await picture(page, "needs");
+    node.rewrite({});
+    await node.api("reload", "POST");
+    await needs.getByText(/reload failed/).waitFor({ state: "detached" });
     await page.close();
   });
 
@@ -290,6 +354,7 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
       await inspect(page);
       const overflow = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
       assert.ok(overflow <= 0, `${path} is ${overflow} px wider than ${width}`);
+      if (path === "/node") await page.getByText(/sessions: \d+ live, \d+ ended in the last hour/).waitFor();
       await picture(page, `${path.slice(1) || "phone"}-${colorScheme}`);
       await page.close();
     }
@@ -312,7 +377,7 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
   test("No page complained", async () => {
     await until("the last messages", async () => true);
     assert.deepEqual(
-      complaints.filter((text) => !/status of 40[013]/.test(text)),
+      complaints.filter((text) => !/status of 40[013]|ERR_INTERNET_DISCONNECTED/.test(text)),
       [],
     );
   });

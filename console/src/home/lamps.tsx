@@ -1,6 +1,9 @@
 import type { Stats } from "../../../src/control/api.ts";
 import { number } from "../format.ts";
 import { Lamp, type LampState } from "../parts/marks.tsx";
+import { T } from "../texts.ts";
+
+const L = T.lamps;
 
 /** A lamp for each part of the node, with its reason on hover and for screen readers. */
 export function Lamps({ stats }: { stats: Stats }) {
@@ -8,19 +11,19 @@ export function Lamps({ stats }: { stats: Stats }) {
   const toolsDown = tools.filter(({ state }) => state === "down");
   const feedsDown = feeds.filter(({ state }) => state === "stopped");
   const lamps: readonly (readonly [name: string, state: LampState, reason: string])[] = [
-    ["Node", HEALTH[health.status], health.reasons.map(({ reason }) => reason).join(" ") || "ready"],
+    [L.node, HEALTH[health.status], health.reasons.map(({ reason }) => reason).join(" ") || L.ready],
     [
-      "Workers",
+      L.workers,
       workers.length === 0 ? "bad" : workers.some(({ restarts }) => restarts > 0) ? "warning" : "good",
-      `${workers.length} run, started again ${number(workers.reduce((sum, { restarts }) => sum + restarts, 0))} times`,
+      L.workersRun(workers.length, number(workers.reduce((sum, { restarts }) => sum + restarts, 0))),
     ],
-    ["Tools", lampOf(tools.length, toolsDown.length), said(tools.length, toolsDown, "down")],
-    ["Feeds", lampOf(feeds.length, feedsDown.length), said(feeds.length, feedsDown, "stopped")],
-    ["History", history.state === "running" ? "good" : "bad", history.reason ?? `${number(history.sessions)} sessions`],
+    [L.tools, lampOf(tools.length, toolsDown.length), said(tools.length, toolsDown, L.isDown)],
+    [L.feeds, lampOf(feeds.length, feedsDown.length), said(feeds.length, feedsDown, L.isStopped)],
+    [L.history, history.state === "running" ? "good" : "bad", history.reason ?? L.sessions(number(history.sessions))],
     [
-      "Store",
+      L.store,
       store ? (store.state === "connected" ? "good" : "warning") : "off",
-      store ? (store.reason ?? "connected") : "not configured",
+      store ? (store.reason ?? L.connected) : L.notConfigured,
     ],
   ];
   return (
@@ -46,9 +49,9 @@ function lampOf(all: number, down: number): LampState {
 function said(
   all: number,
   down: readonly { readonly name: string; readonly reason?: string | undefined }[],
-  word: string,
+  saidOfOne: (name: string) => string,
 ): string {
-  if (all === 0) return "none configured";
-  if (down.length === 0) return `all ${all} work`;
-  return down.map(({ name, reason }) => `${name} is ${word}${reason ? `: ${reason}` : ""}`).join("; ");
+  if (all === 0) return L.noneConfigured;
+  if (down.length === 0) return L.allWork(all);
+  return down.map(({ name, reason }) => `${saidOfOne(name)}${reason ? `: ${reason}` : ""}`).join("; ");
 }

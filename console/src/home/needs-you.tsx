@@ -11,6 +11,7 @@ import { T } from "../texts.ts";
 
 /** What an operator should look at: failures, and parts of the node that are not well, each with what to do. */
 
+const N = T.notices;
 const SOON = 30 * 86_400_000;
 
 /** Something about the node itself. */
@@ -25,15 +26,19 @@ export function noticesOf(
   authorities: readonly AuthorityInfo[],
   keys: readonly KeyInfo[],
 ): readonly Notice[] {
-  const health = stats.health.reasons.map(({ reason, remedy }) => ({ what: reason, remedy, href: "/node" }));
+  // The rows of the limits say the same with numbers.
+  const isOfLimit = (reason: string) => stats.limits.met.some(({ limit }) => reason.includes(limit));
+  const health = stats.health.reasons
+    .filter(({ fact, reason }) => fact !== "overload" || !isOfLimit(reason))
+    .map(({ reason, remedy }) => ({ what: reason, remedy, href: "/node" }));
   const isSaid = (fact: string) => stats.health.reasons.some((one) => one.fact === fact);
   const expiring = isSaid("authorities")
     ? []
     : authorities
         .filter(({ notAfter }) => notAfter < now.value + SOON)
         .map(({ role, keyType }) => ({
-          what: `The ${role} CA (${keyType}) expires soon.`,
-          remedy: "Make the next one: clearline ca next.",
+          what: N.authority(role, keyType),
+          remedy: N.authorityRemedy,
           href: "/certificates",
         }));
   const old = isSaid("keys")
@@ -41,11 +46,29 @@ export function noticesOf(
     : keys
         .filter(({ state }) => state === "expired" || state === "expires soon")
         .map(({ hosts, state }) => ({
-          what: `The certificate of ${hosts[0]} ${state === "expired" ? "has expired" : state}.`,
-          remedy: "Add a new one: clearline keys add.",
+          what: N.key(hosts[0]!, state === "expired"),
+          remedy: N.keyRemedy,
           href: "/certificates",
         }));
-  return [...health, ...expiring, ...old];
+  return [...health, ...ofConfiguration(stats), ...ofLimits(stats), ...expiring, ...old];
+}
+
+/** A reload that failed, and a policy that allows what it should not. */
+function ofConfiguration({ reload, versions }: Stats): readonly Notice[] {
+  const failed = reload && !reload.ok;
+  return [
+    ...(failed ? [{ what: N.reload(reload.error ?? ""), remedy: N.reloadRemedy, href: "/node" }] : []),
+    ...(versions.min === "SSLv3" ? [{ what: N.ssl3, remedy: N.ssl3Remedy, href: "/policy" }] : []),
+  ];
+}
+
+/** Limits that were met since the node's start. */
+function ofLimits({ limits }: Stats): readonly Notice[] {
+  return limits.met.map(({ limit, refused, evicted }) => ({
+    what: N.limit(limit, number(refused), number(evicted)),
+    remedy: N.limitRemedy,
+    href: "/node",
+  }));
 }
 
 interface Props {
@@ -65,7 +88,7 @@ export function NeedsYou({ troubles, notices, suggestions }: Props) {
             <ul class="needs">
               {notices.map(({ what, remedy, href }) => (
                 <li key={what}>
-                  <span class="mark outcome-nodeFailed">Node</span>
+                  <span class="mark outcome-nodeFailed">{N.node}</span>
                   <p>
                     <b>{what}</b> {remedy}
                   </p>
@@ -82,9 +105,9 @@ export function NeedsYou({ troubles, notices, suggestions }: Props) {
                   <li key={`${host} ${outcome} ${cause}`}>
                     <Outcome outcome={outcome} isShort />
                     <p>
-                      <b>{host}</b> {cause && <code>{cause}</code>} {number(sessions)} × · {T.trouble.clients(clients)}{" "}
-                      · <Time at={last} as="distance" />
-                      {evidence > 0 && " · suggested for bypass"}
+                      <b>{host}</b> {cause && <code>{cause}</code>} {T.trouble.times(number(sessions))} ·{" "}
+                      {T.trouble.clients(clients)} · <Time at={last} as="distance" />
+                      {evidence > 0 && ` · ${T.trouble.suggested}`}
                       <br />
                       <span class="remedy">{remedy}</span>
                     </p>

@@ -1,8 +1,11 @@
 import type { Stats } from "../../../src/control/api.ts";
 import { bytes, number } from "../format.ts";
 import type { LampState } from "../parts/marks.tsx";
+import { T } from "../texts.ts";
 import { HEALTH } from "./lamps.tsx";
 import type { Rates } from "./rates.ts";
+
+const P = T.picture;
 
 /**
  * The way of the bytes: clients, Na, Ta, the tools, Tb, Nb, servers. Ciphertext is a solid line, plaintext a dashed one. With the
@@ -29,7 +32,7 @@ export function Picture({ stats, rates, state }: Props) {
   const live = stats.sessions.live;
   const down = rates ? `↓ ${bytes(rates.clientSent)}/s` : "";
   const up = rates ? `↑ ${bytes(rates.clientReceived)}/s` : "";
-  const said = `Clients reach the node at Na, and the node servers at Nb. ${number(live)} live sessions. ${tools.length} tools, ${toolsDown} down. ${feeds.length} feeds, ${feedsDown} stopped.`;
+  const said = P.said(number(live), tools.length, toolsDown, feeds.length, feedsDown);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: on a phone it scrolls
     <figure class="picture" tabIndex={0}>
@@ -45,33 +48,25 @@ export function Picture({ stats, rates, state }: Props) {
           y={36}
           width={140}
           height={76}
-          title="Clients"
-          text={rates ? `${number(rates.newSessions * 60)} new / min` : ""}
+          title={P.clients}
+          text={rates ? P.newSessions(number(rates.newSessions * 60)) : ""}
         />
-        <Box
-          x={340}
-          y={14}
-          width={320}
-          height={118}
-          title="Clearline"
-          text={`${number(live)} live sessions`}
-          state={nodeState}
-        />
+        <Box x={340} y={14} width={320} height={118} title={T.name} text={P.live(number(live))} state={nodeState} />
         <Box
           x={850}
           y={36}
           width={140}
           height={76}
-          title="Servers"
-          text={rates ? `${number(rates.decrypted)} decrypted / min` : ""}
+          title={P.servers}
+          text={rates ? P.decrypted(number(rates.decrypted)) : ""}
         />
         <Box
           x={422}
           y={176}
           width={156}
           height={64}
-          title={tools.length === 1 ? tools[0]!.name : "Tools"}
-          text={tools.length === 0 ? "none" : `${tools.length - toolsDown} of ${tools.length} up`}
+          title={tools.length === 1 ? tools[0]!.name : P.tools}
+          text={tools.length === 0 ? T.none : P.up(tools.length - toolsDown, tools.length)}
           state={toolState}
         />
         <Box
@@ -79,8 +74,8 @@ export function Picture({ stats, rates, state }: Props) {
           y={176}
           width={220}
           height={64}
-          title={feeds.length === 1 ? feeds[0]!.name : "Feeds"}
-          text={feeds.length === 0 ? "none" : rates ? `${bytes(rates.feeds)}/s` : ""}
+          title={feeds.length === 1 ? feeds[0]!.name : P.feeds}
+          text={feeds.length === 0 ? T.none : rates ? `${bytes(rates.feeds)}/s` : ""}
           state={feedState}
         />
 
@@ -104,11 +99,11 @@ export function Picture({ stats, rates, state }: Props) {
         <g class="legend">
           <path class="cipher" d="M20 196 H60" />
           <text x={70} y={200}>
-            ciphertext
+            {P.ciphertext}
           </text>
           <path class="plain" d="M20 222 H60" />
           <text x={70} y={226}>
-            plaintext
+            {P.plaintext}
           </text>
         </g>
       </svg>

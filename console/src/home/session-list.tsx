@@ -113,8 +113,7 @@ function Rows() {
             T.home.noSessions
           ) : (
             <>
-              {T.home.noSessionsYet}{" "}
-              <code>curl --cacert ca.pem --proxy http://127.0.0.1:8080 https://example.com/</code>
+              {T.home.noSessionsYet} <code>{T.home.firstSession}</code>
             </>
           )}
         </Empty>
@@ -124,7 +123,7 @@ function Rows() {
   return (
     <div class="table">
       <div class="row head" aria-hidden="true">
-        {COLUMNS.map((name) => (
+        {T.home.columns.map((name) => (
           <span key={name}>{name}</span>
         ))}
       </div>
@@ -146,8 +145,6 @@ function Rows() {
     </div>
   );
 }
-
-const COLUMNS = ["Outcome", "Time", "Host", "Client", "Server", "TLS", "Bytes", "Decided by", "State"];
 
 function Row({ session, at, isChosen }: { session: Session; at: number; isChosen: boolean }) {
   const { id, outcome, start, client, server, clientLeg, serverLeg, rule, state } = session;

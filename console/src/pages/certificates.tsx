@@ -78,9 +78,9 @@ function Steps({ of, onDone }: { of: readonly AuthorityInfo[]; onDone: () => voi
 
 /** Of something that is valid until `notAfter`. */
 function validity(notAfter: number): { state: LampState; reason: string } {
-  if (notAfter < now.value) return { state: "bad", reason: "it has expired" };
-  if (notAfter < now.value + MONTH) return { state: "warning", reason: "it expires within 30 days" };
-  return { state: "good", reason: "it is valid" };
+  if (notAfter < now.value) return { state: "bad", reason: T.certificates.validity.expired };
+  if (notAfter < now.value + MONTH) return { state: "warning", reason: T.certificates.validity.soon };
+  return { state: "good", reason: T.certificates.validity.valid };
 }
 
 function Authorities({ of }: { of: readonly AuthorityInfo[] }) {
@@ -91,15 +91,15 @@ function Authorities({ of }: { of: readonly AuthorityInfo[] }) {
       keyOf={({ sha256 }) => sha256}
       columns={[
         {
-          name: "CA",
+          name: T.certificates.columns.ca,
           of: ({ role, keyType, notAfter }) => <Lamp name={`${role}, ${keyType}`} {...validity(notAfter)} />,
         },
-        { name: "Stage", of: ({ stage }) => T.certificates.stages[stage] },
-        { name: "Subject", of: ({ subject }) => subject },
-        { name: "Made by", of: ({ origin }) => (origin === "made" ? "this node" : "the configuration") },
-        { name: "Valid from", of: ({ notBefore }) => <Time at={notBefore} as="full" /> },
-        { name: "Valid until", of: ({ notAfter }) => <Time at={notAfter} as="full" /> },
-        { name: "SHA-256", of: ({ sha256 }) => <Digest of={sha256} /> },
+        { name: T.certificates.columns.stage, of: ({ stage }) => T.certificates.stages[stage] },
+        { name: T.certificates.columns.subject, of: ({ subject }) => subject },
+        { name: T.certificates.columns.madeBy, of: ({ origin }) => T.certificates.origins[origin] },
+        { name: T.certificates.columns.validFrom, of: ({ notBefore }) => <Time at={notBefore} as="full" /> },
+        { name: T.certificates.columns.validUntil, of: ({ notAfter }) => <Time at={notAfter} as="full" /> },
+        { name: T.certificates.columns.sha256, of: ({ sha256 }) => <Digest of={sha256} /> },
       ]}
     />
   );
@@ -129,13 +129,16 @@ function Keys({ of }: { of: readonly KeyInfo[] }) {
       keyOf={({ id }) => id}
       columns={[
         {
-          name: "State",
-          of: ({ state }) => <Lamp name={state} state={KEY_STATES[state]} reason={`the key is ${state}`} />,
+          name: T.certificates.columns.state,
+          of: ({ state }) => <Lamp name={state} state={KEY_STATES[state]} reason={T.certificates.keyIs(state)} />,
         },
-        { name: "Hosts", of: ({ hosts }) => hosts.join(", ") },
-        { name: "Type", of: ({ keyType }) => keyType },
-        { name: "Valid until", of: ({ notAfter }) => (notAfter === null ? "" : <Time at={notAfter} as="full" />) },
-        { name: "From", of: ({ origin }) => origin },
+        { name: T.certificates.columns.hosts, of: ({ hosts }) => hosts.join(", ") },
+        { name: T.certificates.columns.type, of: ({ keyType }) => keyType },
+        {
+          name: T.certificates.columns.validUntil,
+          of: ({ notAfter }) => (notAfter === null ? "" : <Time at={notAfter} as="full" />),
+        },
+        { name: T.certificates.columns.from, of: ({ origin }) => origin },
       ]}
     />
   );
@@ -148,12 +151,12 @@ function Caches({ of }: { of: readonly CacheInfo[] }) {
       rows={of}
       keyOf={({ name }) => name}
       columns={[
-        { name: "Cache", of: ({ name }) => name },
-        { name: "Entries", of: ({ size }) => number(size), isAmount: true },
-        { name: "At most", of: ({ limit }) => number(limit), isAmount: true },
-        { name: "Hits", of: ({ hits }) => number(hits), isAmount: true },
-        { name: "Misses", of: ({ misses }) => number(misses), isAmount: true },
-        { name: "Found", of: ({ hits, misses }) => percent(hits, hits + misses), isAmount: true },
+        { name: T.certificates.columns.cache, of: ({ name }) => name },
+        { name: T.certificates.columns.entries, of: ({ size }) => number(size), isAmount: true },
+        { name: T.certificates.columns.atMost, of: ({ limit }) => number(limit), isAmount: true },
+        { name: T.certificates.columns.hits, of: ({ hits }) => number(hits), isAmount: true },
+        { name: T.certificates.columns.misses, of: ({ misses }) => number(misses), isAmount: true },
+        { name: T.certificates.columns.found, of: ({ hits, misses }) => percent(hits, hits + misses), isAmount: true },
       ]}
     />
   );

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { AuditList, DoctorReport, FleetNodes, Stats } from "../../../src/control/api.ts";
 import { may } from "../api.ts";
-import { bytes, duration, number } from "../format.ts";
+import { bytes, duration, number, percent } from "../format.ts";
 import { HEALTH } from "../home/lamps.tsx";
 import { Lamp, type LampState } from "../parts/marks.tsx";
 import { Answer, Empty, Facts, Panel } from "../parts/panels.tsx";
@@ -93,11 +93,11 @@ function Doctor() {
               keyOf={(_, index) => String(index)}
               columns={[
                 {
-                  name: "Check",
+                  name: T.nodePage.columns.check,
                   of: ({ name, status, says }) => <Lamp name={name} state={DOCTOR[status]} reason={says} />,
                 },
-                { name: "Found", of: ({ says }) => says },
-                { name: "What to do", of: ({ remedy }) => remedy ?? "" },
+                { name: T.nodePage.columns.found, of: ({ says }) => says },
+                { name: T.nodePage.columns.whatToDo, of: ({ remedy }) => remedy ?? "" },
               ]}
             />
           )}
@@ -112,10 +112,13 @@ function Processes({ of: { supervisor, workers, startedAt, version, history } }:
     <>
       <Facts
         of={[
-          ["Version", version],
-          ["Runs", <Time key="started" at={startedAt} as="distance" />],
-          ["Supervisor", `process ${supervisor.pid}, ${bytes(supervisor.memory)}, ${late(supervisor.delay)}`],
-          ["History", `${number(history.sessions)} sessions${history.reason ? `, stopped: ${history.reason}` : ""}`],
+          [T.nodePage.facts.version, version],
+          [T.nodePage.facts.runs, <Time key="started" at={startedAt} as="distance" />],
+          [
+            T.nodePage.facts.supervisor,
+            [T.nodePage.process(supervisor.pid), bytes(supervisor.memory), late(supervisor.delay)].join(", "),
+          ],
+          [T.nodePage.facts.history, T.nodePage.recorded(number(history.sessions), history.reason)],
         ]}
       />
       <Table
@@ -123,15 +126,23 @@ function Processes({ of: { supervisor, workers, startedAt, version, history } }:
         rows={workers}
         keyOf={({ id }) => String(id)}
         columns={[
-          { name: "Worker", of: ({ id, pid }) => `${id} (process ${pid})` },
-          { name: "Sessions", of: ({ sessions }) => number(sessions), isAmount: true },
-          { name: "Memory", of: ({ memory }) => (memory === undefined ? "" : bytes(memory)), isAmount: true },
-          { name: "CPU", of: ({ cpu }) => duration(cpu * 1000), isAmount: true },
-          { name: "Late by", of: ({ delay }) => late(delay) },
-          { name: "Runs for", of: (worker) => duration(now.value - worker.startedAt) },
-          { name: "Restarts", of: ({ restarts }) => number(restarts), isAmount: true },
-          { name: "TLS connections", of: ({ engine }) => number(engine?.connections ?? 0), isAmount: true },
-          { name: "Sockets", of: ({ engine }) => number(engine?.ends ?? 0), isAmount: true },
+          { name: T.nodePage.columns.worker, of: ({ id, pid }) => `${id} (${T.nodePage.process(pid)})` },
+          { name: T.nodePage.columns.sessions, of: ({ sessions }) => number(sessions), isAmount: true },
+          {
+            name: T.nodePage.columns.memory,
+            of: ({ memory }) => (memory === undefined ? "" : bytes(memory)),
+            isAmount: true,
+          },
+          { name: T.nodePage.columns.cpu, of: ({ cpu }) => duration(cpu * 1000), isAmount: true },
+          { name: T.nodePage.columns.lateBy, of: ({ delay }) => late(delay) },
+          { name: T.nodePage.columns.runsFor, of: (worker) => duration(now.value - worker.startedAt) },
+          { name: T.nodePage.columns.restarts, of: ({ restarts }) => number(restarts), isAmount: true },
+          {
+            name: T.nodePage.columns.tlsConnections,
+            of: ({ engine }) => number(engine?.connections ?? 0),
+            isAmount: true,
+          },
+          { name: T.nodePage.columns.sockets, of: ({ engine }) => number(engine?.ends ?? 0), isAmount: true },
         ]}
       />
     </>
@@ -140,7 +151,7 @@ function Processes({ of: { supervisor, workers, startedAt, version, history } }:
 
 /** How late an event loop does things. */
 function late(delay: Stats["supervisor"]["delay"]): string {
-  return delay ? `${duration(delay.p50)}, at most ${duration(delay.max)}` : "";
+  return delay ? T.nodePage.late(duration(delay.p50), duration(delay.max)) : "";
 }
 
 function Listeners({ of: { listeners, counters } }: { of: Stats }) {
@@ -150,11 +161,19 @@ function Listeners({ of: { listeners, counters } }: { of: Stats }) {
       rows={listeners}
       keyOf={({ name }) => name}
       columns={[
-        { name: "Listener", of: ({ name, mode }) => `${name} (${mode})` },
-        { name: "Where", of: ({ address }) => address },
-        { name: "Live", of: ({ name }) => number(counters[name]?.open ?? 0), isAmount: true },
-        { name: "Since the start", of: ({ name }) => number(counters[name]?.total ?? 0), isAmount: true },
-        { name: "Handshakes failed", of: ({ name }) => number(counters[name]?.handshakeFailures ?? 0), isAmount: true },
+        { name: T.nodePage.columns.listener, of: ({ name, mode }) => `${name} (${mode})` },
+        { name: T.nodePage.columns.where, of: ({ address }) => address },
+        { name: T.nodePage.columns.live, of: ({ name }) => number(counters[name]?.open ?? 0), isAmount: true },
+        {
+          name: T.nodePage.columns.sinceTheStart,
+          of: ({ name }) => number(counters[name]?.total ?? 0),
+          isAmount: true,
+        },
+        {
+          name: T.nodePage.columns.handshakesFailed,
+          of: ({ name }) => number(counters[name]?.handshakeFailures ?? 0),
+          isAmount: true,
+        },
       ]}
     />
   );
@@ -163,16 +182,16 @@ function Listeners({ of: { listeners, counters } }: { of: Stats }) {
 function Limits({ of: { sessions, bound, met } }: { of: Stats["limits"] }) {
   return (
     <>
-      <Facts of={[["At most", `${number(sessions)} sessions, bounded by ${bound}`]]} />
+      <Facts of={[[T.nodePage.facts.atMost, T.nodePage.bounded(number(sessions), bound)]]} />
       {met.length > 0 && (
         <Table
           label={T.nodePage.limits}
           rows={met}
           keyOf={({ limit }) => limit}
           columns={[
-            { name: "Limit", of: ({ limit }) => limit },
-            { name: "Refused", of: ({ refused }) => number(refused), isAmount: true },
-            { name: "Evicted", of: ({ evicted }) => number(evicted), isAmount: true },
+            { name: T.nodePage.columns.limit, of: ({ limit }) => limit },
+            { name: T.nodePage.columns.refused, of: ({ refused }) => number(refused), isAmount: true },
+            { name: T.nodePage.columns.evicted, of: ({ evicted }) => number(evicted), isAmount: true },
           ]}
         />
       )}
@@ -187,42 +206,66 @@ function Fleet() {
     <Panel title={T.nodePage.fleet} call="/fleet" command="clearline sessions --fleet">
       <Answer of={fleet}>
         {({ nodes }) => (
-          <Table
-            label={T.nodePage.fleet}
-            rows={nodes}
-            keyOf={({ name, since }) => `${name} ${since}`}
-            columns={[
-              {
-                name: "Node",
-                of: ({ name, health, answered }) => (
-                  <Lamp
-                    name={name}
-                    state={health ? HEALTH[health.status] : answered ? "off" : "bad"}
-                    reason={
-                      health?.reasons.map(({ fact }) => fact).join(", ") || (answered ? "well" : "it does not answer")
-                    }
-                  />
-                ),
-              },
-              { name: "Version", of: ({ version }) => version ?? "" },
-              { name: "Runs", of: ({ since }) => <Time at={since} as="distance" /> },
-              { name: "Live sessions", of: ({ live }) => (live === null ? "" : number(live)), isAmount: true },
-              {
-                name: "Ended in the last hour",
-                of: ({ outcomes }) => (outcomes ? number(sum(Object.values(outcomes))) : ""),
-                isAmount: true,
-              },
-              {
-                name: "Decrypted",
-                of: ({ outcomes }) => (outcomes ? number(outcomes.decrypted ?? 0) : ""),
-                isAmount: true,
-              },
-              { name: "Console", of: ({ api, self }) => (self ? "this one" : api && <a href={api}>{api}</a>) },
-            ]}
-          />
+          <>
+            <Sums of={nodes} />
+            <Table
+              label={T.nodePage.fleet}
+              rows={nodes}
+              keyOf={({ name, since }) => `${name} ${since}`}
+              columns={[
+                {
+                  name: T.nodePage.columns.node,
+                  of: ({ name, health, answered }) => (
+                    <Lamp
+                      name={name}
+                      state={health ? HEALTH[health.status] : answered ? "off" : "bad"}
+                      reason={
+                        health?.reasons.map(({ fact }) => fact).join(", ") ||
+                        (answered ? T.nodePage.nodeWell : T.nodePage.noAnswer)
+                      }
+                    />
+                  ),
+                },
+                { name: T.nodePage.columns.version, of: ({ version }) => version ?? "" },
+                { name: T.nodePage.columns.runs, of: ({ since }) => <Time at={since} as="distance" /> },
+                {
+                  name: T.nodePage.columns.liveSessions,
+                  of: ({ live }) => (live === null ? "" : number(live)),
+                  isAmount: true,
+                },
+                {
+                  name: T.nodePage.columns.endedInTheLastHour,
+                  of: ({ outcomes }) => (outcomes ? number(sum(Object.values(outcomes))) : ""),
+                  isAmount: true,
+                },
+                {
+                  name: T.nodePage.columns.decrypted,
+                  of: ({ outcomes }) => (outcomes ? number(outcomes.decrypted ?? 0) : ""),
+                  isAmount: true,
+                },
+                {
+                  name: T.nodePage.columns.console,
+                  of: ({ api, self }) => (self ? T.nodePage.thisOne : api && <a href={api}>{api}</a>),
+                },
+              ]}
+            />
+          </>
         )}
       </Answer>
     </Panel>
+  );
+}
+
+/** What all nodes that answer do together. */
+function Sums({ of }: { of: FleetNodes["nodes"] }) {
+  const ended = sum(of.flatMap(({ outcomes }) => Object.values(outcomes ?? {})));
+  const decrypted = sum(of.map(({ outcomes }) => outcomes?.decrypted ?? 0));
+  const live = sum(of.map((node) => node.live ?? 0));
+  return (
+    <p class="decision">
+      <b>{T.nodePage.sums(of.length, of.filter(({ answered }) => answered).length)}</b>;{" "}
+      {T.nodePage.sumsOf(number(live), number(ended), number(decrypted), percent(decrypted, ended))}
+    </p>
   );
 }
 
@@ -244,11 +287,17 @@ function Audit() {
               rows={entries}
               keyOf={(entry) => String(entry.number)}
               columns={[
-                { name: "When", of: ({ time }) => <Time at={time} as="full" /> },
-                { name: "Who", of: ({ who, role }) => `${who} (${role})` },
-                { name: "What", of: ({ action, subject }) => `${action}${subject ? ` ${subject}` : ""}` },
-                { name: "Outcome", of: ({ outcome, detail }) => `${outcome}${detail ? `: ${detail}` : ""}` },
-                { name: "From", of: ({ address }) => address ?? "a signal" },
+                { name: T.nodePage.columns.when, of: ({ time }) => <Time at={time} as="full" /> },
+                { name: T.nodePage.columns.who, of: ({ who, role }) => `${who} (${role})` },
+                {
+                  name: T.nodePage.columns.what,
+                  of: ({ action, subject }) => `${action}${subject ? ` ${subject}` : ""}`,
+                },
+                {
+                  name: T.nodePage.columns.outcome,
+                  of: ({ outcome, detail }) => `${outcome}${detail ? `: ${detail}` : ""}`,
+                },
+                { name: T.nodePage.columns.from, of: ({ address }) => address ?? T.nodePage.signal },
               ]}
             />
           )

@@ -66,16 +66,19 @@ export function BypassesPanel() {
               rows={all}
               keyOf={({ id }) => id}
               columns={[
-                { name: "Host or address", of: (one) => <b>{one.entry}</b> },
+                { name: T.bypass.columns.hostOrAddress, of: (one) => <b>{one.entry}</b> },
                 {
-                  name: "Ends",
-                  of: ({ expires }) => (expires === null ? "never" : <Time at={expires} as="distance" />),
+                  name: T.bypass.columns.ends,
+                  of: ({ expires }) => (expires === null ? T.bypass.never : <Time at={expires} as="distance" />),
                 },
-                { name: "Because", of: ({ comment }) => comment },
-                { name: "By", of: ({ author }) => author },
-                { name: "Made", of: ({ made }) => <Time at={made} as="full" /> },
-                { name: "Sessions", of: ({ hits }) => number(hits), isAmount: true },
-                { name: "Last", of: ({ lastHit }) => (lastHit === null ? "" : <Time at={lastHit} as="distance" />) },
+                { name: T.bypass.columns.because, of: ({ comment }) => comment },
+                { name: T.bypass.columns.by, of: ({ author }) => author },
+                { name: T.bypass.columns.made, of: ({ made }) => <Time at={made} as="full" /> },
+                { name: T.bypass.columns.sessions, of: ({ hits }) => number(hits), isAmount: true },
+                {
+                  name: T.bypass.columns.last,
+                  of: ({ lastHit }) => (lastHit === null ? "" : <Time at={lastHit} as="distance" />),
+                },
                 {
                   name: T.bypass.act,
                   of: ({ id }) => (

@@ -37,14 +37,14 @@ export function ListsPanel() {
               rows={all}
               keyOf={({ path }) => path}
               columns={[
-                { name: "List", of: ({ name }) => <b>{name}</b> },
-                { name: "Action", of: ({ kind }) => <span class={`verdict ${kind}`}>{kind}</span> },
-                { name: "Entries", of: ({ entries }) => number(entries), isAmount: true },
+                { name: T.policy.columns.list, of: ({ name }) => <b>{name}</b> },
+                { name: T.policy.columns.action, of: ({ kind }) => <span class={`verdict ${kind}`}>{kind}</span> },
+                { name: T.policy.columns.entries, of: ({ entries }) => number(entries), isAmount: true },
                 {
-                  name: "Read",
+                  name: T.policy.columns.read,
                   of: ({ read, stale }) => [<Time key="read" at={read} as="distance" />, stale && ` ${T.policy.stale}`],
                 },
-                { name: "Matching entries", of: ({ matches }) => matches.join(", ") },
+                { name: T.policy.columns.matchingEntries, of: ({ matches }) => matches.join(", ") },
               ]}
             />
           )

@@ -116,13 +116,13 @@ function Changes({ of: { sessions, changed, covered, changes } }: { of: Preview 
           rows={changes}
           keyOf={(_, index) => String(index)}
           columns={[
-            { name: "Before", of: ({ before }) => shown(before) },
-            { name: "After", of: ({ after }) => shown(after) },
-            { name: "Sessions", of: (change) => number(change.sessions), isAmount: true },
-            { name: "Failed", of: ({ outcomes }) => number(outcomes.failed), isAmount: true },
-            { name: "Good", of: ({ outcomes }) => number(outcomes.good), isAmount: true },
+            { name: T.policy.columns.before, of: ({ before }) => shown(before) },
+            { name: T.policy.columns.after, of: ({ after }) => shown(after) },
+            { name: T.policy.columns.sessions, of: (change) => number(change.sessions), isAmount: true },
+            { name: T.policy.columns.failed, of: ({ outcomes }) => number(outcomes.failed), isAmount: true },
+            { name: T.policy.columns.good, of: ({ outcomes }) => number(outcomes.good), isAmount: true },
             {
-              name: "Examples",
+              name: T.policy.columns.examples,
               of: ({ examples }) =>
                 examples.map(({ id, host }) => (
                   <a key={id} class="example" href={`/sessions/${id}`}>

@@ -47,12 +47,12 @@ function Order({ of }: { of: PolicyOrder["order"] }) {
       rows={of}
       keyOf={(_, index) => String(index)}
       columns={[
-        { name: "Phase", of: ({ phase }) => phase },
-        { name: "Group", of: ({ group }) => group },
-        { name: "Entry", of: ({ name }) => name },
-        { name: "Action", of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
-        { name: "Sessions, last hour", of: ({ hits }) => number(hits.hour), isAmount: true },
-        { name: "Last 24 hours", of: ({ hits }) => number(hits.day), isAmount: true },
+        { name: T.policy.columns.phase, of: ({ phase }) => phase },
+        { name: T.policy.columns.group, of: ({ group }) => group },
+        { name: T.policy.columns.entry, of: ({ name }) => name },
+        { name: T.policy.columns.action, of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
+        { name: T.policy.columns.sessionsLastHour, of: ({ hits }) => number(hits.hour), isAmount: true },
+        { name: T.policy.columns.last24Hours, of: ({ hits }) => number(hits.day), isAmount: true },
       ]}
     />
   );
@@ -65,12 +65,12 @@ function Suggestions({ of }: { of: readonly SuggestionInfo[] }) {
       rows={of}
       keyOf={({ client, host, port }) => `${client} ${host} ${port}`}
       columns={[
-        { name: "Host", of: ({ host, port }) => `${host}:${port}` },
-        { name: "Client", of: ({ client }) => client },
-        { name: "Refusals", of: ({ refusals }) => number(refusals), isAmount: true },
-        { name: "How", of: ({ how }) => Object.keys(how).join(", ") },
-        { name: "Last", of: ({ last }) => <Time at={last} as="distance" /> },
-        { name: "What to do", of: ({ remedy }) => remedy },
+        { name: T.policy.columns.host, of: ({ host, port }) => `${host}:${port}` },
+        { name: T.policy.columns.client, of: ({ client }) => client },
+        { name: T.policy.columns.refusals, of: ({ refusals }) => number(refusals), isAmount: true },
+        { name: T.policy.columns.how, of: ({ how }) => Object.keys(how).join(", ") },
+        { name: T.policy.columns.last, of: ({ last }) => <Time at={last} as="distance" /> },
+        { name: T.policy.columns.whatToDo, of: ({ remedy }) => remedy },
       ]}
     />
   );
@@ -107,11 +107,11 @@ function Reload({ onDone }: { onDone: () => void }) {
 }
 
 const ASKED = [
-  ["host", "Host", "www.example.com"],
-  ["client", "Client", "10.0.0.5"],
-  ["server", "Server", "192.0.2.7:443"],
-  ["listener", "Listener", "proxy"],
-  ["alpn", "ALPN", "h2,http/1.1"],
+  ["host", "www.example.com"],
+  ["client", "10.0.0.5"],
+  ["server", "192.0.2.7:443"],
+  ["listener", "proxy"],
+  ["alpn", "h2,http/1.1"],
 ] as const;
 
 function DryRun() {
@@ -131,9 +131,9 @@ function DryRun() {
       }`}
     >
       <form class="inline" onSubmit={(event) => event.preventDefault()}>
-        {ASKED.map(([name, label, example]) => (
+        {ASKED.map(([name, example]) => (
           <label key={name}>
-            {label}
+            {T.policy.asked[name]}
             <input
               value={asked[name]}
               placeholder={example}
@@ -157,8 +157,8 @@ export function Explained({ of: { verdict, entries, assumed, otherwise } }: { of
   return (
     <div class="explained">
       <p class="decision">
-        <span class={`verdict ${verdict.action}`}>{verdict.action}</span> by <b>{verdict.rule}</b> in the{" "}
-        {verdict.phase} phase: {verdict.reason}
+        <span class={`verdict ${verdict.action}`}>{verdict.action}</span> {T.policy.by} <b>{verdict.rule}</b>{" "}
+        {T.policy.inPhase(verdict.phase)}: {verdict.reason}
       </p>
       <PolicySteps entries={entries} />
       {[...assumed, ...otherwise].length > 0 && (

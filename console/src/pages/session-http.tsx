@@ -81,17 +81,21 @@ function Transactions({ of }: { of: readonly TransactionInfo[] }) {
       rows={of}
       keyOf={({ number }) => String(number)}
       columns={[
-        { name: "Time", of: ({ started }) => <Time at={started} /> },
-        { name: "Method", of: ({ method }) => method },
-        { name: "URL", of: ({ url }) => <code>{url}</code> },
-        { name: "Status", of: ({ status, state, problem }) => status ?? problem ?? state },
+        { name: T.session.columns.time, of: ({ started }) => <Time at={started} /> },
+        { name: T.session.columns.method, of: ({ method }) => method },
+        { name: T.session.columns.url, of: ({ url }) => <code>{url}</code> },
+        { name: T.session.columns.status, of: ({ status, state, problem }) => status ?? problem ?? state },
         {
-          name: "Type",
+          name: T.session.columns.type,
           of: ({ responseType, responseEncoding }) => [responseType, responseEncoding].filter(Boolean).join(", "),
         },
-        { name: "Sent", of: ({ requestBytes }) => bytes(requestBytes), isAmount: true },
-        { name: "Received", of: ({ responseBytes }) => bytes(responseBytes), isAmount: true },
-        { name: "Took", of: ({ started, ended }) => (ended === null ? "" : duration(ended - started)), isAmount: true },
+        { name: T.session.columns.sent, of: ({ requestBytes }) => bytes(requestBytes), isAmount: true },
+        { name: T.session.columns.received, of: ({ responseBytes }) => bytes(responseBytes), isAmount: true },
+        {
+          name: T.session.columns.took,
+          of: ({ started, ended }) => (ended === null ? "" : duration(ended - started)),
+          isAmount: true,
+        },
       ]}
     />
   );
@@ -125,7 +129,7 @@ function Follow({ id }: { id: string }) {
   return (
     <pre class="follow" aria-live="off">
       {parts.value.map((part, index) => (
-        <span key={`${part.exchange}-${index}`} class={part.from}>
+        <span key={`${part.exchange}-${index}`} class={`${part.from} ${part.kind}`}>
           {part.text}
         </span>
       ))}

@@ -7,26 +7,26 @@ import { T } from "../texts.ts";
 
 type Timeline = NonNullable<Session["timeline"]>;
 
-const PHASES: readonly (readonly [mark: keyof Timeline, name: string])[] = [
-  ["connected", "Server connected"],
-  ["hello", "ClientHello read"],
-  ["serverLeg", "Handshake with the server"],
-  ["judged", "Certificate judged"],
-  ["decided", "Verdict"],
-  ["tools", "Tools connected"],
-  ["clientLeg", "Handshake with the client"],
-  ["firstByte", "First byte from the server"],
-];
+const PHASES = [
+  "connected",
+  "hello",
+  "serverLeg",
+  "judged",
+  "decided",
+  "tools",
+  "clientLeg",
+  "firstByte",
+] as const satisfies readonly (keyof Timeline)[];
 
 export function TimelinePanel({ of }: { of: Session }) {
   const { timeline, verdict, rule, start, end, state } = of;
   if (!timeline) return null;
-  const held = state.startsWith("SYN") ? "SYN held" : "Client connected";
-  const reached = PHASES.filter(([mark]) => timeline[mark] !== undefined)
-    .map(
-      ([mark, name]) =>
-        [mark === "decided" && verdict ? `Verdict: ${verdict} by ${rule}` : name, timeline[mark]!] as const,
-    )
+  const held = state.startsWith("SYN") ? T.session.synHeld : T.session.clientConnected;
+  const reached = PHASES.filter((mark) => timeline[mark] !== undefined)
+    .map((mark) => {
+      const name = mark === "decided" && verdict ? T.session.verdictBy(verdict, rule) : T.session.phases[mark];
+      return [name, timeline[mark]!] as const;
+    })
     .sort(([, a], [, b]) => a - b);
   const steps = [[held, 0] as const, ...reached];
   // A session may live for days after its handshakes: its end is told, not drawn.
@@ -47,7 +47,7 @@ export function TimelinePanel({ of }: { of: Session }) {
           );
         })}
         <li>
-          <span class="name">{end === null ? "Live" : "Closed"}</span>
+          <span class="name">{end === null ? T.session.live : T.session.closed}</span>
           <span class="bar" />
           <span class="amount">{duration((end ?? Date.now()) - start)}</span>
         </li>

@@ -19,7 +19,7 @@ export function WhyPanel({ id }: { id: string }) {
               <Empty>{T.session.noToday}</Empty>
             )}
             {unsure && <p class="stale">{unsure}</p>}
-            <h3>{T.session.facts}</h3>
+            <h3>{T.session.policySaw}</h3>
             <Facts of={facts.map(({ name, value }) => [name, value] as const)} />
             {today && (
               <details>
@@ -44,7 +44,7 @@ function Decision({
   return (
     <p class="decision">
       {label}: <span class={`verdict ${verdict ?? ""}`}>{verdict ?? T.none}</span> {rule && <b>{rule}</b>}{" "}
-      {phase && `in the ${phase} phase`}
+      {phase && T.policy.inPhase(phase)}
       {reason && `: ${reason}`}
     </p>
   );

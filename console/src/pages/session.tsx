@@ -15,6 +15,8 @@ import { HttpPanel } from "./session-http.tsx";
 import { TimelinePanel } from "./session-time.tsx";
 import { WhyPanel } from "./session-why.tsx";
 
+const L = T.session.facts;
+
 export function SessionPage({ id }: { id: string }) {
   const session = useResource<Session>(`/sessions/${id}`, 2000);
   if (session.failure?.status === 404) return <Failure message={T.session.gone} />;
@@ -73,27 +75,27 @@ function Head({ of }: { of: Session }) {
       {reason && (
         <p class="decision">
           {verdict && <span class={`verdict ${verdict}`}>{verdict}</span>} {rule && <b>{rule}</b>}{" "}
-          {phase && `in the ${phase} phase`}: {reason}
+          {phase && T.policy.inPhase(phase)}: {reason}
         </p>
       )}
       <Facts
         of={[
-          ["Client", endpoint(client)],
-          ["Server", endpoint(server) || "not known"],
-          ["Began", <Time key="start" at={start} as="full" />],
-          end === null ? ["Lives for", duration(Date.now() - start)] : ["Lasted", duration(end - start)],
-          closeReason ? ["Ended", closeReason] : undefined,
-          cause ? ["Cause", `${cause}${blame ? `; the ${blame} is to blame` : ""}`] : undefined,
-          ["Listener", `${of.listener} (${of.mode})`],
-          of.vlan === null ? undefined : ["VLAN", of.vlan],
-          ["Protocol", of.protocol ?? "nothing seen"],
-          of.startTls ? ["Began in plaintext", `${of.startTls.protocol}: ${of.startTls.outcome}`] : undefined,
-          of.sni === null ? undefined : ["SNI", of.sni],
-          of.connectHost === null ? undefined : ["CONNECT host", of.connectHost],
-          of.ech === null ? undefined : ["Encrypted ClientHello", of.ech],
-          of.ja4 === null ? undefined : ["JA4", <code key="ja4">{of.ja4}</code>],
-          of.communityId === null ? undefined : ["Community ID", <code key="cid">{of.communityId}</code>],
-          ["Session ID", <code key="id">{id}</code>],
+          [L.client, endpoint(client)],
+          [L.server, endpoint(server) || T.session.notKnown],
+          [L.began, <Time key="start" at={start} as="full" />],
+          end === null ? [L.livesFor, duration(Date.now() - start)] : [L.lasted, duration(end - start)],
+          closeReason ? [L.ended, closeReason] : undefined,
+          cause ? [L.cause, blame ? T.session.blamed(cause, blame) : cause] : undefined,
+          [L.listener, `${of.listener} (${of.mode})`],
+          of.vlan === null ? undefined : [L.vlan, of.vlan],
+          [L.protocol, of.protocol ?? T.session.nothingSeen],
+          of.startTls ? [L.beganInPlaintext, `${of.startTls.protocol}: ${of.startTls.outcome}`] : undefined,
+          of.sni === null ? undefined : [L.sni, of.sni],
+          of.connectHost === null ? undefined : [L.connectHost, of.connectHost],
+          of.ech === null ? undefined : [L.encryptedClientHello, of.ech],
+          of.ja4 === null ? undefined : [L.ja4, <code key="ja4">{of.ja4}</code>],
+          of.communityId === null ? undefined : [L.communityId, <code key="cid">{of.communityId}</code>],
+          [L.sessionId, <code key="id">{id}</code>],
         ]}
       />
     </Panel>
@@ -138,28 +140,33 @@ function EndButton({ id }: { id: string }) {
 }
 
 const LEG_ROWS: readonly (readonly [name: string, of: (leg: LegRecord) => string])[] = [
-  ["Version", ({ version }) => version ?? "no TLS"],
-  ["Suite", ({ suite }) => suite ?? ""],
-  ["Group", ({ group }) => group ?? ""],
-  ["ALPN", ({ alpn }) => alpn ?? ""],
-  ["Resumed", ({ resumed }) => (resumed === undefined ? "" : resumed ? T.yes : T.no)],
-  ["Received", ({ received }) => bytes(received)],
-  ["Sent", ({ sent }) => bytes(sent)],
-  ["Last alert received", ({ alertReceived }) => alertReceived ?? ""],
-  ["Last alert sent", ({ alertSent }) => alertSent ?? ""],
+  [L.version, ({ version }) => version ?? T.session.noTls],
+  [L.suite, ({ suite }) => suite ?? ""],
+  [L.group, ({ group }) => group ?? ""],
+  [L.alpn, ({ alpn }) => alpn ?? ""],
+  [L.resumed, ({ resumed }) => (resumed === undefined ? "" : resumed ? T.yes : T.no)],
+  [L.received, ({ received }) => bytes(received)],
+  [L.sent, ({ sent }) => bytes(sent)],
+  [L.lastAlertReceived, ({ alertReceived }) => alertReceived ?? ""],
+  [L.lastAlertSent, ({ alertSent }) => alertSent ?? ""],
 ];
 
-/** Both legs, side by side; rows in which they differ are marked. */
-function Legs({ of: { clientLeg, serverLeg } }: { of: Session }) {
+/** Rows that differ between the legs of every session. */
+const QUIET = [L.versionsOffered, L.alpnOffered, L.received, L.sent, L.lastAlertReceived, L.lastAlertSent];
+
+/** Both legs, side by side, below what the client offered; rows in which they differ are marked. */
+function Legs({ of: { clientLeg, serverLeg, facts } }: { of: Session }) {
   const isAlone = clientLeg.version === undefined || serverLeg.version === undefined;
   return (
     <Panel title={T.session.legs}>
       <Pair
         heads={[T.session.clientLeg, T.session.serverLeg]}
-        rows={LEG_ROWS.map(([name, of]) => [name, of(clientLeg), of(serverLeg)])}
-        quiet={
-          isAlone ? LEG_ROWS.map(([name]) => name) : ["Received", "Sent", "Last alert received", "Last alert sent"]
-        }
+        rows={[
+          [L.versionsOffered, facts?.versions.replaceAll(",", ", ") ?? "", ""],
+          [L.alpnOffered, facts ? facts.alpn.replaceAll(",", ", ") || T.none : "", ""],
+          ...LEG_ROWS.map(([name, of]) => [name, of(clientLeg), of(serverLeg)] as const),
+        ]}
+        quiet={isAlone ? LEG_ROWS.map(([name]) => name) : QUIET}
       />
     </Panel>
   );
@@ -196,7 +203,7 @@ function Pair({ heads, rows, quiet = [] }: PairProps) {
                 <td>{left}</td>
                 <td>
                   {right}
-                  {differs && <span class="unseen"> (differs)</span>}
+                  {differs && <span class="unseen"> {T.session.differs}</span>}
                 </td>
               </tr>
             );
@@ -232,17 +239,17 @@ function Original({
   return (
     <Facts
       of={[
-        ["Subject", subject],
-        ["Issuer", issuer],
-        ["Names", names.join(", ")],
-        notBefore === null ? undefined : ["Valid from", <Time key="from" at={notBefore} as="full" />],
-        notAfter === null ? undefined : ["Valid until", <Time key="until" at={notAfter} as="full" />],
-        serial === undefined ? undefined : ["Serial", <code key="serial">{serial}</code>],
-        ["SHA-256", <Digest key="digest" of={sha256} />],
-        ["Faults", faults.length === 0 ? T.none : faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
+        [L.subject, subject],
+        [L.issuer, issuer],
+        [L.names, names.join(", ")],
+        notBefore === null ? undefined : [L.validFrom, <Time key="from" at={notBefore} as="full" />],
+        notAfter === null ? undefined : [L.validUntil, <Time key="until" at={notAfter} as="full" />],
+        serial === undefined ? undefined : [L.serial, <code key="serial">{serial}</code>],
+        [L.sha256, <Digest key="digest" of={sha256} />],
+        [L.faults, faults.length === 0 ? T.none : faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
         revocation
           ? [
-              "Revocation",
+              L.revocation,
               `${revocation.status}${revocation.from ? `, ${revocation.from}` : ""}${revocation.reason ? `: ${revocation.reason}` : ""}`,
             ]
           : undefined,
@@ -262,14 +269,14 @@ function Issued({
   return (
     <Facts
       of={[
-        ["Signed by", authority === "inbound" ? "the server's own certificate" : `the ${authority} CA`],
-        ["Key", keyType],
-        ["Serial", <code key="serial">{serial}</code>],
-        ["SHA-256", <Digest key="digest" of={sha256} />],
+        [L.signedBy, T.session.signedBy(authority)],
+        [L.key, keyType],
+        [L.serial, <code key="serial">{serial}</code>],
+        [L.sha256, <Digest key="digest" of={sha256} />],
         [
-          "Compared with the original",
+          L.comparedWithTheOriginal,
           <span key="same" class={isSame ? "" : "differs"}>
-            {isSame ? "the same" : "another key, serial and signature"}
+            {isSame ? T.session.isSame : T.session.isAnother}
           </span>,
         ],
       ]}

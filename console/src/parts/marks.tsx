@@ -1,5 +1,5 @@
 import type { Session } from "../../../src/control/api.ts";
-import { ENDS, OUTCOMES, OUTCOMES_SHORT } from "../texts.ts";
+import { END_STATES, ENDS, OUTCOMES, OUTCOMES_SHORT, T } from "../texts.ts";
 
 /** Small marks: outcomes, verdicts, states, lamps. Colour never says anything alone. */
 
@@ -7,17 +7,10 @@ export function Outcome({ outcome, isShort = false }: { outcome: Session["outcom
   return <span class={`mark outcome-${outcome}`}>{(isShort ? OUTCOMES_SHORT : OUTCOMES)[outcome]}</span>;
 }
 
-const LETTERS: Readonly<Record<string, string>> = {
-  INIT: "no connection",
-  SYN_SENT: "opening",
-  SYN_RCV: "asked",
-  EST: "up",
-};
-
 /** The states of the node's four TCP ends, as four dots: empty, half, full. */
 export function Dots({ state }: { state: string }) {
   const ends = state.split(":");
-  const said = ends.map((end, index) => `${ENDS[index]}: ${LETTERS[end] ?? end}`).join("; ");
+  const said = ends.map((end, index) => `${ENDS[index]}: ${END_STATES[end] ?? end}`).join("; ");
   return (
     <span class="dots" role="img" aria-label={said} title={`${state}\n${said.replaceAll("; ", "\n")}`}>
       {ends.map((end, index) => (
@@ -28,22 +21,14 @@ export function Dots({ state }: { state: string }) {
 }
 
 export type LampState = "good" | "warning" | "bad" | "off";
-const LAMP_WORDS: Readonly<Record<LampState, string>> = {
-  good: "well",
-  warning: "look",
-  bad: "failing",
-  off: "not used",
-};
 const LAMP_SIGNS: Readonly<Record<LampState, string>> = { good: "✓", warning: "!", bad: "×", off: "–" };
 
 export function Lamp({ name, state, reason }: { name: string; state: LampState; reason: string }) {
   return (
-    <span class={`lamp ${state}`} title={`${name}: ${reason}`}>
+    <span class={`lamp ${state}`} title={[name, reason].filter(Boolean).join(": ")}>
       <b aria-hidden="true">{LAMP_SIGNS[state]}</b>
       {name}
-      <span class="unseen">
-        : {LAMP_WORDS[state]}, {reason}
-      </span>
+      <span class="unseen">: {[T.lamps.words[state], reason].filter(Boolean).join(", ")}</span>
     </span>
   );
 }

@@ -34,7 +34,7 @@ export function Panel({ title, hint, call, command, aside, children, class: name
 function Sources({ call, command }: { call: string | undefined; command: string | undefined }) {
   return (
     <details class="sources">
-      <summary title="How to get this elsewhere">{"{ }"}</summary>
+      <summary title={T.elsewhere}>{"{ }"}</summary>
       <div>
         {call && <Copyable label={T.asApi} text={call.startsWith("/") ? `GET ${apiPath(call)}` : call} />}
         {command && <Copyable label={T.asCommand} text={command} />}
@@ -127,7 +127,7 @@ export function Failures({ of }: { of: RequestFailure }) {
   return (
     <ul class="failure" role="alert">
       {of.details.map(({ error, line, column }) => (
-        <li key={error}>{line === undefined ? error : `Line ${line}, column ${column}: ${error}`}</li>
+        <li key={error}>{line === undefined ? error : T.atPlace(line, column!, error)}</li>
       ))}
     </ul>
   );

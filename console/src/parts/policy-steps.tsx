@@ -10,12 +10,12 @@ export function PolicySteps({ entries }: { entries: Explanation["entries"] }) {
       rows={entries}
       keyOf={(_, index) => String(index)}
       columns={[
-        { name: "Phase", of: ({ phase }) => phase },
-        { name: "Group", of: ({ group }) => group },
-        { name: "Entry", of: ({ name, truth }) => (truth === true ? <b>{name}</b> : name) },
-        { name: "Action", of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
+        { name: T.policy.columns.phase, of: ({ phase }) => phase },
+        { name: T.policy.columns.group, of: ({ group }) => group },
+        { name: T.policy.columns.entry, of: ({ name, truth }) => (truth === true ? <b>{name}</b> : name) },
+        { name: T.policy.columns.action, of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
         {
-          name: "Applies",
+          name: T.policy.columns.applies,
           of: ({ truth }) => (truth === true ? <b>{T.yes}</b> : truth === false ? T.no : T.policy.depends),
         },
       ]}
