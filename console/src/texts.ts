@@ -146,7 +146,7 @@ export const T = {
     servers: "Servers",
     tools: "Tools",
     feeds: "Feeds",
-    live: (count: string) => `${count} live sessions`,
+    live: (count: string) => `${count} live ${count === "1" ? "session" : "sessions"}`,
     newSessions: (count: string) => `${count} new / min`,
     decrypted: (count: string) => `${count} decrypted / min`,
     up: (up: number, all: number) => `${up} of ${all} up`,
