@@ -11,7 +11,7 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
-import { until } from "../processes.ts";
+import { freePort, until } from "../processes.ts";
 
 /** Where pictures of the pages go, for the guide; absent: none are made. */
 const PICTURES = process.env["CLEARLINE_PICTURES"];
@@ -260,7 +260,18 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
     await page.getByText(/GET \S*\/negotiated\?followed/).waitFor();
     await picture(page, "follow");
 
-    node.rewrite({ policy: { versions: { min: "SSLv3" } }, limits: { perClient: { sessions: 1 } } });
+    const silent = {
+      ...{ name: "dlp", kind: "proxy", address: `127.0.0.1:${await freePort()}`, onFailure: "bypass" },
+      ...{
+        returnAddress: `127.0.0.1:${await freePort()}`,
+        heartbeat: { period: "100ms", timeout: "50ms", retries: 1 },
+      },
+    };
+    node.rewrite({
+      policy: { versions: { min: "SSLv3" } },
+      limits: { perClient: { sessions: 1 } },
+      tools: [silent],
+    });
     await node.api("reload", "POST");
     // Each worker counts its own sessions of a client.
     await until("a connection to the worker of the live session", async () => {
@@ -279,6 +290,11 @@ describe("The console", needs("openssl", "nginx-light", "curl", "chromium"), () 
     ])
       await needs.getByText(text).waitFor();
     await picture(page, "needs");
+    await page.getByRole("link", { name: "Tools and feeds" }).click();
+    await page.getByRole("table", { name: "Changes of health" }).getByText("Tool dlp").first().waitFor();
+    await inspect(page);
+    await picture(page, "changes");
+    await page.getByRole("link", { name: "Overview" }).click();
     node.rewrite({});
     await node.api("reload", "POST");
     await needs.getByText(/reload failed/).waitFor({ state: "detached" });
