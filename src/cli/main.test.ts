@@ -379,3 +379,14 @@ test("A watch ends when the node stops, and says so", async () => {
   assert.equal(err, `The node at 127.0.0.1:${other.address.port} has stopped\n`);
   assert.equal(code, 1);
 });
+
+test("doctor without a file lets the node look at itself: only it knows the options that it was started with", async () => {
+  const env = {
+    CLEARLINE_NODE: `http://127.0.0.1:${control.address.port}`,
+    CLEARLINE_TOKEN: readFileSync(tokenFile, "utf8").trim(),
+    XDG_STATE_HOME: folder,
+  };
+  const { code, out, err } = await clearline(["doctor"], { env });
+  assert.deepEqual([code, err], [1, ""]);
+  assert.match(out, /^ok +node +Version .* runs\nwarning +dns +No server answers\n +-> Mend the way to it\n$/);
+});

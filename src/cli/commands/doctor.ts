@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Stats } from "../../control/api.ts";
+import type { DoctorReport, Stats } from "../../control/api.ts";
 import { ConfigError, NetworkError } from "../../errors.ts";
 import { openClient } from "../client.ts";
 import { findNode } from "../place.ts";
@@ -18,8 +18,7 @@ export function doctorCommand(): Command {
   )
     .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
-      const { examine } = await import("../../supervisor/doctor/examine.ts");
-      const checks = await examine(await ask(options.config));
+      const checks = await look(options.config);
       const status = checks.reduce<Status>(
         (worst, one) => (CODES[one.status] > CODES[worst] ? one.status : worst),
         "ok",
@@ -28,6 +27,15 @@ export function doctorCommand(): Command {
       if (options.json) return printJson({ status, checks }, 2);
       print(...checks.flatMap(lines));
     });
+}
+
+/** A node without a file may have been started with options, which only it knows: then it looks at itself. */
+async function look(file: string | undefined): Promise<readonly DoctorReport["checks"][number][]> {
+  const patient = await ask(file);
+  if (patient.asked && file === undefined)
+    return (await (await openClient(file)).ask<DoctorReport>("GET", "/doctor")).checks;
+  const { examine } = await import("../../supervisor/doctor/examine.ts");
+  return examine(patient);
 }
 
 /** What is known of the node before the doctor looks. */

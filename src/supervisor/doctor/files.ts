@@ -94,7 +94,7 @@ function judgeTrust(read: readonly Read[], forHere: boolean): Finding {
   if (!forHere) return ok("Clients must trust it (clearline ca export); this machine does not");
   return warning(
     `This machine's programs do not trust ${unknown.map(({ file }) => basename(file)).join(" and ")}`,
-    "clearline ca export > /usr/local/share/ca-certificates/clearline.crt && update-ca-certificates",
+    "Export it (clearline ca export), put each of its certificates into a file of its own in /usr/local/share/ca-certificates, and run update-ca-certificates",
   );
 }
 
