@@ -123,7 +123,9 @@ describe("The PROXY protocol in front of the node", needs("haproxy", "nginx-ligh
         tools: [{ name: "seeing", state: "connected" }],
       });
       await tool.shows(new RegExp(`^.*from ${CLIENT}:${named.port} to `, "m"));
-      assert.ok(captured().includes(Buffer.from(CLIENT.split(".").map(Number))), "a feed has the client's address");
+      // Packets are written a moment after they pass.
+      const address = Buffer.from(CLIENT.split(".").map(Number));
+      await until("a feed to have the client's address", () => captured().includes(address));
     });
 
     test(`Policy judges the header's client, version ${version}`, async () => {
