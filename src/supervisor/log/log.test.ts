@@ -129,6 +129,7 @@ test("A reader that hangs costs lines, which are counted, and no time", async ()
     const { log, stderr } = await import(${JSON.stringify(new URL("../../log.ts", import.meta.url).href)});
     const line = "x".repeat(10_000);
     for (let count = 0; count < 1_000; count += 1) log.info(line);
+    // The reader hangs for longer than the writer waits for one at the end: the time itself is what is tested.
     await new Promise((resolve) => setTimeout(resolve, 1_200));
     process.stdout.write(String(stderr.dropped));
   `;
@@ -142,6 +143,7 @@ test("What was logged just before the end of a process is written, once", () => 
   const program = `
     const { log } = await import(${JSON.stringify(new URL("../../log.ts", import.meta.url).href)});
     log.warn("first");
+    // Written already, as is usual, or not yet: it is there once either way.
     await new Promise((resolve) => setTimeout(resolve, 50));
     log.error("last");
     process.exit(3);
