@@ -16,6 +16,8 @@ export interface ServerResumption {
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;
+  /** Workers share these sessions, so that all of them must find one by the same name. */
+  readonly isShared?: boolean;
   /** Gets what the server gives, to share it with the other workers. Until they have it, the client hears nothing of the server. */
   readonly share?: (name: string, session: Session, shown: ShownChain) => Promise<void> | undefined;
 }
@@ -62,11 +64,11 @@ export class SessionMemory {
   #isOver = false;
   #shared = 0;
 
-  constructor(server: End, { sessions, bond, share }: ServerResumption, offer: Offer) {
+  constructor(server: End, { sessions, bond, isShared, share }: ServerResumption, offer: Offer) {
     this.#sessions = sessions;
     this.#share = share;
     this.#replies = share && new HeldReplies(server);
-    this.#name = ServerSessions.nameOf([...bond, ...numbersOf(offer)]);
+    this.#name = ServerSessions.nameOf([...bond, ...bondOf(offer, isShared)]);
   }
 
   /** The session that the leg may offer. It stays this memory's. */
@@ -129,18 +131,16 @@ export function rememberTls(session: Session, shown: ShownChain): RememberedSess
   return { kind: "tls", session, shown, bytes: sizeOf(shown), release: () => session.release() };
 }
 
-/** Stands for the offer: its lists are some kilobytes. */
-function numbersOf({
-  minVersion,
-  maxVersion,
-  ciphers,
-  ecdhCurve = "",
-  sigalgs = "",
-  alpn,
-  serverName = "",
-}: Offer): Bond {
+/**
+ * Stands for the offer. Its texts are some kilobytes, for which each process has numbers of its own: a name that other workers know has the
+ * texts themselves.
+ */
+export function bondOf(
+  { minVersion, maxVersion, ciphers, ecdhCurve = "", sigalgs = "", alpn, serverName = "" }: Offer,
+  isShared = false,
+): Bond {
   const texts = [ciphers, ecdhCurve, sigalgs, JSON.stringify(alpn), serverName];
-  return [minVersion, maxVersion, ...texts.map(numberOf)];
+  return [minVersion, maxVersion, ...(isShared ? texts : texts.map(numberOf))];
 }
 
 /** Of a session in bytes, without its certificates. */

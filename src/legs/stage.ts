@@ -173,7 +173,10 @@ function serverOptions(
   const share: ServerResumption["share"] = (...given) => ftp.share(peersOf(scope), ...given);
   return {
     ...options,
-    resumption: { sessions: sessions.servers, bond, timeout, ...(scope.ftpControl && { share }) },
+    resumption: {
+      ...{ sessions: sessions.servers, bond, timeout, isShared: place === FTP },
+      ...(scope.ftpControl && { share }),
+    },
   };
 }
 
