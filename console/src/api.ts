@@ -29,6 +29,16 @@ export class RequestFailure extends Error {
   }
 }
 
+/** What to tell of an error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The error of a request; any other is wrapped as one. */
+export function failureOf(error: unknown): RequestFailure {
+  return error instanceof RequestFailure ? error : new RequestFailure(0, { error: messageOf(error) });
+}
+
 type Method = "GET" | "POST" | "DELETE";
 
 /** Throws RequestFailure. `body` is sent as JSON. */

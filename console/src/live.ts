@@ -1,6 +1,6 @@
 import { effect, signal } from "@preact/signals";
 import type { Session, SessionEvents } from "../../src/control/api.ts";
-import { apiPath, ask, login, query } from "./api.ts";
+import { apiPath, ask, login, messageOf, query } from "./api.ts";
 
 /**
  * The list of sessions, kept up to date by server-sent events. The node batches changes; the list is made again at most once in
@@ -55,7 +55,7 @@ export async function fetchMore(): Promise<void> {
     cursor = found.next ?? undefined;
     hasMore.value = found.more && cursor !== undefined;
   } catch (error) {
-    if (asked === generation) problem.value = error instanceof Error ? error.message : String(error);
+    if (asked === generation) problem.value = messageOf(error);
   } finally {
     if (asked === generation) {
       isLoading.value = false;

@@ -1,6 +1,6 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { ask, RequestFailure } from "./api.ts";
+import { ask, failureOf, type RequestFailure } from "./api.ts";
 
 /** What a request answered last, and why the last one failed. The last answer stays while a newer one is on its way. */
 export interface Resource<T> {
@@ -30,7 +30,7 @@ export function useResource<T>(where: string | undefined, every?: number): Resou
           at.value = performance.now();
         } catch (error) {
           if (stop.signal.aborted) return;
-          failure.value = error instanceof RequestFailure ? error : new RequestFailure(0, { error: String(error) });
+          failure.value = failureOf(error);
         }
       }
       if (every !== undefined && !stop.signal.aborted) timer = setTimeout(work, every);

@@ -41,7 +41,8 @@ export const HEALTH: Readonly<Record<Stats["health"]["status"], LampState>> = {
   failing: "bad",
 };
 
-function lampOf(all: number, down: number): LampState {
+/** Of so many parts, of which some are down. */
+export function lampOf(all: number, down: number): LampState {
   if (all === 0) return "off";
   return down === 0 ? "good" : down < all ? "warning" : "bad";
 }

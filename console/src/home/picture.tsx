@@ -2,7 +2,7 @@ import type { Stats } from "../../../src/control/api.ts";
 import { bytes, number } from "../format.ts";
 import type { LampState } from "../parts/marks.tsx";
 import { T } from "../texts.ts";
-import { HEALTH } from "./lamps.tsx";
+import { HEALTH, lampOf } from "./lamps.tsx";
 import type { Rates } from "./rates.ts";
 
 const P = T.picture;
@@ -25,10 +25,8 @@ export function Picture({ stats, rates, state }: Props) {
   const nodeState = HEALTH[stats.health.status];
   const toolsDown = tools.filter((tool) => tool.state === "down").length;
   const feedsDown = feeds.filter((feed) => feed.state === "stopped").length;
-  const toolState: LampState =
-    tools.length === 0 ? "off" : toolsDown === 0 ? "good" : toolsDown < tools.length ? "warning" : "bad";
-  const feedState: LampState =
-    feeds.length === 0 ? "off" : feedsDown === 0 ? "good" : feedsDown < feeds.length ? "warning" : "bad";
+  const toolState = lampOf(tools.length, toolsDown);
+  const feedState = lampOf(feeds.length, feedsDown);
   const live = stats.sessions.live;
   const down = rates ? `↓ ${bytes(rates.clientSent)}/s` : "";
   const up = rates ? `↑ ${bytes(rates.clientReceived)}/s` : "";

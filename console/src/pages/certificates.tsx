@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { AuthorityInfo, CacheInfo, KeyInfo } from "../../../src/control/api.ts";
-import { ask, may } from "../api.ts";
+import { ask, may, messageOf } from "../api.ts";
 import { number, percent } from "../format.ts";
 import { Lamp, type LampState } from "../parts/marks.tsx";
 import { Answer, CopyButton, Empty, Failure, Panel } from "../parts/panels.tsx";
@@ -56,7 +56,7 @@ function Steps({ of, onDone }: { of: readonly AuthorityInfo[]; onDone: () => voi
       await ask(`/ca/primary/${hasNext ? "activate" : "next"}`, { method: "POST" });
       problem.value = undefined;
     } catch (error) {
-      problem.value = error instanceof Error ? error.message : String(error);
+      problem.value = messageOf(error);
     }
     onDone();
   };

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { LoginWays } from "../../../src/control/api.ts";
-import { logIn } from "../api.ts";
+import { logIn, messageOf } from "../api.ts";
 import { useResource } from "../resource.ts";
 import { T } from "../texts.ts";
 
@@ -15,7 +15,7 @@ export function LoginPage() {
     try {
       await logIn(token.value.trim());
     } catch (error) {
-      problem.value = error instanceof Error ? error.message : String(error);
+      problem.value = messageOf(error);
     } finally {
       isBusy.value = false;
     }

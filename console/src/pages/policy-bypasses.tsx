@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { BypassInfo } from "../../../src/control/api.ts";
-import { ask, may } from "../api.ts";
+import { ask, may, messageOf } from "../api.ts";
 import { number } from "../format.ts";
 import { BypassDialog } from "../parts/bypass-dialog.tsx";
 import { Answer, Empty, Failure, Panel } from "../parts/panels.tsx";
@@ -22,7 +22,7 @@ export function BypassesPanel() {
       await ask(`/bypasses/${id}`, { method: "DELETE" });
       problem.value = undefined;
     } catch (error) {
-      problem.value = error instanceof Error ? error.message : String(error);
+      problem.value = messageOf(error);
     }
     bypasses.again();
   };

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { Preview } from "../../../src/control/api.ts";
-import { ask, may, RequestFailure } from "../api.ts";
+import { ask, failureOf, may, RequestFailure } from "../api.ts";
 import { number } from "../format.ts";
 import { Empty, Failures, Panel } from "../parts/panels.tsx";
 import { Table } from "../parts/table.tsx";
@@ -31,7 +31,7 @@ export function PreviewPanel() {
       });
       failure.value = undefined;
     } catch (error) {
-      failure.value = error instanceof RequestFailure ? error : new RequestFailure(0, { error: String(error) });
+      failure.value = failureOf(error);
     } finally {
       isBusy.value = false;
     }

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { Explanation, PolicyOrder, Reloaded, SuggestionInfo } from "../../../src/control/api.ts";
-import { ask, may, query, RequestFailure } from "../api.ts";
+import { ask, failureOf, may, query, type RequestFailure } from "../api.ts";
 import { number } from "../format.ts";
 import { Answer, Empty, Failures, Panel } from "../parts/panels.tsx";
 import { PolicySteps } from "../parts/policy-steps.tsx";
@@ -86,7 +86,7 @@ function Reload({ onDone }: { onDone: () => void }) {
       failure.value = undefined;
       onDone();
     } catch (error) {
-      failure.value = error instanceof RequestFailure ? error : new RequestFailure(0, { error: String(error) });
+      failure.value = failureOf(error);
     }
   };
   return (

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { TransactionInfo, TransactionList, ViewPart } from "../../../src/control/api.ts";
-import { apiPath, ask, may } from "../api.ts";
+import { apiPath, ask, may, messageOf } from "../api.ts";
 import { bytes, duration } from "../format.ts";
 import { Empty, Failure, Panel } from "../parts/panels.tsx";
 import { Table } from "../parts/table.tsx";
@@ -18,7 +18,7 @@ export function HttpPanel({ id }: { id: string }) {
       list.value = await ask<TransactionList>(`/sessions/${id}/transactions`);
       problem.value = undefined;
     } catch (error) {
-      problem.value = error instanceof Error ? error.message : String(error);
+      problem.value = messageOf(error);
     }
   };
   const allowed = may("operator");

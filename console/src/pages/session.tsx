@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { CertificateRecord, LegRecord, PresentedRecord, Session, Stats } from "../../../src/control/api.ts";
-import { ask, may } from "../api.ts";
+import { ask, may, messageOf } from "../api.ts";
 import { bytes, duration, endpoint } from "../format.ts";
 import { Picture } from "../home/picture.tsx";
 import { useRates } from "../home/rates.ts";
@@ -120,7 +120,7 @@ function EndButton({ id }: { id: string }) {
       await ask(`/sessions/${id}`, { method: "DELETE" });
       said.value = T.session.ended;
     } catch (error) {
-      said.value = error instanceof Error ? error.message : String(error);
+      said.value = messageOf(error);
     }
   };
   return (

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { AddedBypass, Preview } from "../../../src/control/api.ts";
-import { ask } from "../api.ts";
+import { ask, messageOf } from "../api.ts";
 import { T } from "../texts.ts";
 import { Dialog } from "./dialog.tsx";
 import { Failure } from "./panels.tsx";
@@ -87,8 +87,4 @@ export function BypassDialog({ entry, onClose }: { entry: string; onClose: () =>
       </form>
     </Dialog>
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
