@@ -8,6 +8,7 @@ import { NETWORK } from "./network.ts";
 import { PARTS } from "./parts.ts";
 import { PEERS } from "./peers.ts";
 import { PROCESSES } from "./processes.ts";
+import { SLOW_CLIENTS } from "./slow-clients.ts";
 import { SLOW_SERVERS } from "./slow-servers.ts";
 
 /** Every fault, in the order of the page. */
@@ -16,6 +17,7 @@ export const FAULTS: readonly Fault[] = [
   ...DISKS,
   ...CONFIGURATION,
   ...PEERS,
+  ...SLOW_CLIENTS,
   ...SLOW_SERVERS,
   ...PARTS,
   ...KILLED,

@@ -1,6 +1,4 @@
-import assert from "node:assert/strict";
 import { once } from "node:events";
-import type net from "node:net";
 import { connect } from "node:tls";
 import { nextChunk } from "../../test/clients.ts";
 import { descendants, openFiles } from "../../test/node.ts";
@@ -31,13 +29,6 @@ export const PEERS: readonly Fault[] = [
       "No other session is hurt; half a ClientHello is closed after `timeouts.hello`; the silent ones, whose servers may speak first, end with their clients; all are on record",
     over: OVER,
     run: holdHalfOpen,
-  },
-  {
-    name: "slow-clients",
-    about: "20 clients that send the first 51 bytes of a ClientHello, one each 100 ms",
-    promise: "No other session is hurt; each is closed `timeouts.hello` after its last byte",
-    over: OVER,
-    run: sendSlowly,
   },
 ];
 
@@ -99,29 +90,6 @@ async function holdHalfOpen(pki: Pki): Promise<string> {
     return sessions.length >= SILENT && sessions.length;
   });
   return `half a ClientHello was closed after ${ended}, ${recorded} on record; ${seen}`;
-}
-
-async function sendSlowly(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki, { config: { timeouts: { hello: "2s", drain: "1s" } } });
-  const lasted: number[] = [];
-  const seen = await harmless(bench, async () => {
-    const sockets = await Promise.all(Array.from({ length: 20 }, () => dialLoopback(bench.node.forward("web"))));
-    await Promise.all(sockets.map((socket) => trickle(socket).then((ms) => lasted.push(ms))));
-  });
-  const longest = Math.max(...lasted);
-  assert.ok(longest < 20_000, `one lasted ${longest.toFixed(0)} ms`);
-  return `the longest lasted ${longest.toFixed(0)} ms; ${seen}`;
-}
-
-/** Sends a byte each 100 ms until the other side ends. Resolves with the ms until then. */
-async function trickle(socket: net.Socket): Promise<number> {
-  const start = performance.now();
-  let sent = 0;
-  const timer = setInterval(() => socket.write(HALF_HELLO.subarray(sent, ++sent)), 100);
-  await nextChunk(socket).catch(() => undefined);
-  clearInterval(timer);
-  socket.destroy();
-  return performance.now() - start;
 }
 
 function sum(values: readonly number[]): number {

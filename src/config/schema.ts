@@ -221,7 +221,9 @@ export const CONFIG = z.strictObject({
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To connect to a server."),
-      hello: timeout("30s").describe("Between two bytes of an incomplete ClientHello or request."),
+      hello: timeout("30s").describe(
+        "Between two bytes of an incomplete ClientHello, request or PROXY header. Twice this time after its first byte it must be whole.",
+      ),
       handshake: timeout("15s").describe("For a complete TLS handshake on one leg."),
       idle: timeout("10m").describe("For a session without a byte in either direction."),
       idleCounts: z

@@ -4,6 +4,7 @@ import { type FoundTls, type SearchProgress, TlsSearch } from "../detect/starttl
 import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
+import { wholeOf } from "./reading.ts";
 
 /** An agreement of the peers, and when it was made, in ms since the epoch. */
 export interface TimedAgreement extends Agreement {
@@ -42,7 +43,10 @@ export class UpgradableConversation {
   #next = Promise.withResolvers<TimedAgreement | TimedTls | undefined>();
   #plain = Promise.withResolvers<"plain">();
   /** Sides whose bytes wait for more, with the timers that let them pass, and sides whose bytes wait no longer. */
-  readonly #waiting = new Map<Side, { readonly timer: NodeJS.Timeout; readonly length: number }>();
+  readonly #waiting = new Map<
+    Side,
+    { readonly timer: NodeJS.Timeout; readonly length: number; readonly due: number }
+  >();
   readonly #overdue = new Set<Side>();
   /** Bytes of the client that have passed. */
   #fromClient = 0;
@@ -177,8 +181,12 @@ export class UpgradableConversation {
       this.#overdue.add(side);
       if (end.isOpen && end.relay) end.loop.enqueue(end.relay);
     };
-    const timer = setTimeout(letPass, progress.telling ? this.#patience : BRIEFLY).unref();
-    this.#waiting.set(side, { timer, length: left });
+    const now = performance.now();
+    // One byte more, and one more: the first of them waits no longer than two such times.
+    const due = before && progress.at === 0 ? before.due : now + wholeOf(this.#patience ?? BRIEFLY);
+    const gap = (progress.telling ? this.#patience : undefined) ?? BRIEFLY;
+    const timer = setTimeout(letPass, Math.min(gap, due - now)).unref();
+    this.#waiting.set(side, { timer, length: left, due });
   }
 
   #stopWaiting(): void {

@@ -18,10 +18,18 @@ export interface Timing {
   readonly silence: number;
   /** ms between two bytes of something unfinished. */
   readonly gap: number;
+  /** ms from the first byte to the answer; absent: what `wholeOf` says of the gap. */
+  readonly whole?: number;
 }
 
-/** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
-export const GAPS = 20;
+/**
+ * ms in which something must be whole once it has begun: twice the gap. A peer that sends a byte just before each gap ends would hold
+ * its place for hours.
+ */
+export function wholeOf(gap: number): number {
+  return 2 * gap;
+}
+
 /** No opening is longer, in bytes of one side: the readers end far below. */
 const LONGEST = 4 * SCRATCH;
 /** Bytes that the kernel holds for a connection that nobody reads are bounded: beyond this, they are taken off and put back. */
@@ -67,7 +75,7 @@ class OpeningReader<T> implements Task {
   }
 
   start(): void {
-    this.#gap = setTimeout(this.#expire, this.#timing.silence);
+    this.#gap = setTimeout(this.#fallSilent, this.#timing.silence);
     const [client] = this.#sides;
     for (const { end } of this.#sides) end.task = this;
     client!.end.loop.enqueue(this);
@@ -98,16 +106,18 @@ class OpeningReader<T> implements Task {
       this.#gap?.refresh();
       return;
     }
-    this.#whole = setTimeout(this.#expire, this.#timing.gap * GAPS);
+    const { gap, whole = wholeOf(gap) } = this.#timing;
+    this.#whole = setTimeout(this.#expire, whole, "The client began and did not come to an end in time");
     clearTimeout(this.#gap);
-    this.#gap = setTimeout(this.#expire, this.#timing.gap);
+    this.#gap = setTimeout(this.#fallSilent, gap);
   }
 
-  readonly #expire = (): void => {
+  readonly #fallSilent = (): void => {
     const hasBegun = this.#sides[0]!.bytes.length > 0;
-    const what = hasBegun ? "The client began and then sent nothing more in time" : "The client sent nothing in time";
-    this.fail(new NetworkError(what, "ETIMEDOUT"));
+    this.#expire(hasBegun ? "The client began and then sent nothing more in time" : "The client sent nothing in time");
   };
+
+  readonly #expire = (what: string): void => this.fail(new NetworkError(what, "ETIMEDOUT"));
 
   #settle(answer: T | undefined): false {
     this.#close();

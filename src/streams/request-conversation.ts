@@ -2,7 +2,7 @@ import type { Exchange } from "../detect/exchange.ts";
 import type { End, Replaced } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
-import { GAPS } from "./reading.ts";
+import { wholeOf } from "./reading.ts";
 
 /** The connections on which a client goes on. */
 export interface GoingOn {
@@ -132,7 +132,7 @@ export class RequestConversation {
       return;
     }
     const now = performance.now();
-    this.#headDue ??= now + this.#gap * GAPS;
+    this.#headDue ??= now + wholeOf(this.#gap);
     const late = () =>
       this.#leaving.reject(new NetworkError("The client began a request and did not end it in time", "ETIMEDOUT"));
     this.#late = setTimeout(late, Math.min(this.#gap, this.#headDue - now));

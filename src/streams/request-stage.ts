@@ -51,6 +51,8 @@ export interface RequestSettings {
  * them.
  */
 const PATIENCE = 500;
+/** ms for the whole word, which a person may type. */
+const WORD = 20 * PATIENCE;
 
 export function createRequestStage({ timeouts: { hello }, limits }: RequestSettings): RequestStage {
   return {
@@ -76,7 +78,7 @@ async function sightFirst(client: End, server: End): Promise<"yes" | "likely" | 
     return sight === "unlikely" ? undefined : ({ sight } as const);
   };
   try {
-    const { answer } = await readUntil({ client, server }, judge, { silence: PATIENCE, gap: PATIENCE });
+    const { answer } = await readUntil({ client, server }, judge, { silence: PATIENCE, gap: PATIENCE, whole: WORD });
     return answer?.sight ?? "no";
   } catch (error) {
     if (error instanceof NetworkError && error.code === "ETIMEDOUT") return "unlikely";
