@@ -8,6 +8,8 @@ export interface CompiledList {
   /** How many entries the file has. */
   readonly entries: number;
   readonly problems: readonly ListProblem[];
+  /** The number of a last line without a line end. */
+  readonly unended: number | undefined;
 }
 
 /** Half a million hosts take a second and a hundred megabytes for a moment: too much for a process that others wait for. */
@@ -23,6 +25,11 @@ export async function compileList(text: string): Promise<CompiledList> {
 
 /** Compiles it in this thread. */
 export function compileNow(text: string): CompiledList & { readonly table: Uint8Array<ArrayBuffer> } {
-  const { entries, problems } = readList(text);
-  return { table: packList(entries), entries: entries.length, problems };
+  const { entries, problems, unended } = readList(text);
+  return { table: packList(entries), entries: entries.length, problems, unended };
+}
+
+/** A file that is being written, or was when a disk was full, often ends in the middle of a line. */
+export function unendedWarning(path: string, file: string, line: number): string {
+  return `${path}: ${file}:${line}: the last line has no line end, so the file may be cut off in it; end the line if the list is whole`;
 }

@@ -47,6 +47,8 @@ export interface LoadedList {
   /** When it was read, in ms since the epoch. */
   readonly read: number;
   readonly entries: number;
+  /** The number of a last line without a line end: the file may be cut off. */
+  readonly unended: number | undefined;
   /** See `packList`. */
   readonly table: Uint8Array;
 }
@@ -134,7 +136,9 @@ function assemble(
     config.policy.lists[kind].flatMap((file, index): LoadedList[] => {
       const path = pathOf(["policy", "lists", kind, index]);
       const compiled = files.lists.get(path);
-      return compiled ? [{ kind, path, file, read, entries: compiled.entries, table: compiled.table }] : [];
+      if (!compiled) return [];
+      const { entries, table, unended } = compiled;
+      return [{ ...{ kind, path, file, read }, entries, table, unended }];
     }),
   );
   const tables = (wanted: LoadedList["kind"]) =>

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { LARGEST_TEMPLATE, templateFault } from "../page/template.ts";
-import { type CompiledList, compileList } from "./list-file.ts";
+import { type CompiledList, compileList, unendedWarning } from "./list-file.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
 import { readRegularFile } from "./regular-file.ts";
 
@@ -33,7 +33,8 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
       problems.push({ path, says: `is ${show(named)}, but ${file} ${content.problem}` });
     } else if (kind === "list") {
       const list = await compileList(content.text);
-      const { problems: bad } = list;
+      const { problems: bad, unended } = list;
+      if (unended !== undefined) warnings.push(unendedWarning(path, file, unended));
       lists.set(path, list);
       problems.push(
         ...bad

@@ -340,6 +340,10 @@ export const auditList = z.object({
 
 export const reloaded = z.object({
   changes: z.array(z.string()).readonly().describe("one sentence each; empty: nothing has changed"),
+  warnings: z
+    .array(z.string())
+    .readonly()
+    .describe("what works and should still be looked at, such as a list that may be cut off: one sentence each"),
 });
 
 /** An event of GET /events. They are sent four times a second, each with at most 100 sessions of either kind. */

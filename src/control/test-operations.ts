@@ -127,7 +127,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false, foundByCertificate: [] }],
     }),
     view,
-    reload: async () => ({ changes: ['Listener "web" was added'] }),
+    reload: async () => ({ changes: ['Listener "web" was added'], warnings: [] }),
   };
 }
 

@@ -9,7 +9,14 @@ test("A list contains addresses, subnets, ranges and hosts, and may have comment
   assert.deepEqual(readList(text), {
     entries: ["bank.example", "*.bank.example", "10.0.0.0/8", "10.0.0.1-10.0.0.9", "2001:db8::/32"],
     problems: [],
+    unended: 8,
   });
+});
+
+test("A last line without a line end is told, because the file may have been cut off in it", () => {
+  const unended = (text: string) => readList(text).unended;
+  assert.deepEqual(["", "a.example\n", "a.example\r\n\r\n", "a.example\n  "].map(unended), Array(4).fill(undefined));
+  assert.deepEqual(["a.exa", "a.example\nb.e", "a.example\r\n# and the oth"].map(unended), [1, 2, 2]);
 });
 
 test("A line that is not an entry is reported with its number, and the rest is read", () => {

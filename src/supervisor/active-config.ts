@@ -49,8 +49,12 @@ export async function prepareConfig(loaded: Loaded, { keyFolder, keyReader, bypa
   };
 }
 
-/** Logs what works and should still be changed. */
-export function logWarnings({ loaded, keystore }: ActiveConfig): void {
+/** What works and should still be changed: a sentence each. */
+export function warningsOf({ loaded, keystore }: ActiveConfig): string[] {
   const ofKeys = keyWarnings(keystore.keys, Date.now(), loaded.config.keyStore.warnBefore);
-  for (const warning of [...loaded.warnings, ...ofKeys]) log.warn(warning);
+  return [...loaded.warnings, ...ofKeys];
+}
+
+export function logWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) log.warn(warning);
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { loadConfig } from "../config/load.ts";
-import { showLists } from "./lists.ts";
+import { showLists, shrunkLists } from "./lists.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-lists-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -36,6 +36,33 @@ test("The lists are shown with their files, and those that changed since are sta
   );
   rmSync(file("bypass.txt"));
   assert.equal((await showLists(loaded, undefined)).lists[0]!.stale, true);
+});
+
+test("A list that ends in the middle of a line, or is much shorter after a reload, is warned of by its file and line", async () => {
+  const config = (list: string) => {
+    writeFileSync(file("cut.txt"), list);
+    writeFileSync(
+      file("cut.yaml"),
+      "listeners: [{ name: proxy, mode: explicit, address: 127.0.0.1:1 }]\npolicy: { lists: { decrypt: [./cut.txt] } }\n",
+    );
+    return loadConfig(file("cut.yaml"));
+  };
+  const hosts = Array.from({ length: 200 }, (_, at) => `host-${at}.example\n`).join("");
+  const [whole, half, less, cut, empty] = [
+    await config(hosts),
+    await config(hosts.slice(0, hosts.indexOf("host-100"))),
+    await config(hosts.slice(0, hosts.indexOf("host-99."))),
+    await config(`${hosts}host-200.exa`),
+    await config(""),
+  ];
+  const place = `policy.lists.decrypt[0]: ${file("cut.txt")}`;
+  assert.deepEqual([whole.warnings, half.warnings, empty.warnings], [[], [], []]);
+  assert.equal(cut.warnings.length, 1);
+  assert.ok(cut.warnings[0]?.startsWith(`${place}:201: the last line has no line end`));
+  assert.deepEqual(shrunkLists(whole.lists, half.lists), []);
+  assert.match(shrunkLists(whole.lists, less.lists).join(), /cut\.txt has 99 entries, and had 200 before/);
+  assert.match(shrunkLists(whole.lists, empty.lists).join(), /cut\.txt has no entry, and had 200 before/);
+  assert.deepEqual(shrunkLists(empty.lists, whole.lists), []);
 });
 
 test("The entries are found that match a host or an address, as the policy compares them", async () => {

@@ -18,6 +18,21 @@ export async function showLists(loaded: Pick<Loaded, "lists">, find: string | un
   return { lists: await Promise.all(lists) };
 }
 
+/** Entries from which on it is told that a list has lost more than half of them. */
+const MANY = 100;
+
+/** Lists that a reload made so much shorter that their files may have been cut off: a sentence each. */
+export function shrunkLists(before: readonly LoadedList[], after: readonly LoadedList[]): string[] {
+  const known = new Map(before.map((list) => [`${list.kind} ${list.file}`, list.entries]));
+  return after.flatMap(({ kind, path, file, entries }) => {
+    const had = known.get(`${kind} ${file}`) ?? 0;
+    const isShrunk = entries === 0 ? had > 0 : had >= MANY && entries < had / 2;
+    if (!isShrunk) return [];
+    const has = entries === 0 ? "has no entry" : `has ${entries} entries`;
+    return `${path}: ${file} ${has}, and had ${had} before; reload again once the file is whole, if it was cut off`;
+  });
+}
+
 function matcherFor(find: string): (list: LoadedList) => readonly string[] {
   const address = readAddress(find.replace(/^\[|\]$/g, ""));
   if (address) return ({ table }) => listedAddresses(tablesOf([table])).find(address);

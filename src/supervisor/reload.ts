@@ -5,12 +5,13 @@ import { changeListeners, planListeners } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
-import { type ActiveConfig, logWarnings, prepareConfig } from "./active-config.ts";
+import { type ActiveConfig, logWarnings, prepareConfig, warningsOf } from "./active-config.ts";
 import { warnOfCapacity } from "./capacity.ts";
 import { changesBetween } from "./changes.ts";
 import { prepareFeeds } from "./feed-folders.ts";
 import { checkListenersFree } from "./free-ports.ts";
 import { viewSetup } from "./http-view.ts";
+import { shrunkLists } from "./lists.ts";
 import type { NodeState } from "./state.ts";
 import { printsLines } from "./terminal-lines.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
@@ -28,7 +29,7 @@ export function reload(state: NodeState): Promise<Reloaded> {
     const begun = performance.now();
     try {
       const reloaded = await apply(state, await loadConfig(file, read, flags));
-      logWarnings(state.active);
+      logWarnings(reloaded.warnings);
       warnOfCapacity(state, log.warn.bind(log));
       noteReload(state, begun, undefined);
       return reloaded;
@@ -112,7 +113,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
     state.watch = watchConfiguredTools(state);
   }
   log.info({ changes }, "Reloaded the configuration");
-  return { changes };
+  return { changes, warnings: [...warningsOf(next), ...shrunkLists(before.loaded.lists, loaded.lists)] };
 }
 
 function applyView({ httpView, workerUser }: NodeState, { loaded }: ActiveConfig): Promise<void> {

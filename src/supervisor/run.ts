@@ -19,7 +19,7 @@ import { openKeyFolder } from "../pki/keys/key-folder.ts";
 import { createKeyReader } from "../pki/keys/key-source.ts";
 import { removeDrafts } from "../pki/keys/secret-file.ts";
 import { createVault } from "../pki/keys/vault.ts";
-import { logWarnings, prepareConfig } from "./active-config.ts";
+import { logWarnings, prepareConfig, warningsOf } from "./active-config.ts";
 import { announce } from "./announce.ts";
 import { BypassKeeper } from "./bypasses.ts";
 import { warnOfCapacity } from "./capacity.ts";
@@ -116,7 +116,7 @@ async function startNode(
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
   const bypasses = await BypassKeeper.open({ file: join(config.dataDir, "bypasses.json"), log });
   const active = await prepareConfig(loaded, { keyFolder, keyReader, bypasses });
-  logWarnings(active);
+  logWarnings(warningsOf(active));
   const listFiles = await openListFiles(config.dataDir, workerUser);
   await listFiles.keep(loaded.policy);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
@@ -200,7 +200,7 @@ async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void
   const recordLive = setInterval(recordSome, RECORD_LIVE);
   steps.push(() => clearInterval(recordLive));
   const remind = setInterval(() => {
-    logWarnings(state.active);
+    logWarnings(warningsOf(state.active));
     void tellOfExpiry(state);
   }, REMIND);
   steps.push(() => clearInterval(remind));

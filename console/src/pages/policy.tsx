@@ -81,8 +81,9 @@ function Reload({ onDone }: { onDone: () => void }) {
   const failure = useSignal<RequestFailure | undefined>(undefined);
   const reload = async () => {
     try {
-      const { changes } = await ask<Reloaded>("/reload", { method: "POST" });
-      said.value = changes.length === 0 ? T.policy.nothingChanged : changes.join(" ");
+      const { changes, warnings } = await ask<Reloaded>("/reload", { method: "POST" });
+      const did = changes.length === 0 ? [T.policy.nothingChanged] : changes;
+      said.value = [...did, ...warnings].join(" ");
       failure.value = undefined;
       onDone();
     } catch (error) {

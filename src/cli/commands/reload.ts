@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Reloaded } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { plain, print, printJson } from "../render.ts";
+import { color, plain, print, printJson } from "../render.ts";
 
 export function reloadCommand(): Command {
   return createCommand(
@@ -14,6 +14,8 @@ export function reloadCommand(): Command {
     .action(async (options: CommonOptions & { json?: true }) => {
       const reloaded = await (await openClient(options.config)).ask<Reloaded>("POST", "/reload");
       if (options.json) return printJson(reloaded, 2);
-      print(...(reloaded.changes.length > 0 ? reloaded.changes.map(plain) : ["Nothing has changed."]));
+      const { changes, warnings } = reloaded;
+      print(...(changes.length > 0 ? changes.map(plain) : ["Nothing has changed."]));
+      print(...warnings.map((warning) => color.yellow(`Warning: ${plain(warning)}`)));
     });
 }

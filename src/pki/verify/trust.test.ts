@@ -7,6 +7,15 @@ import { ConfigError } from "../../errors.ts";
 import { emptyFolder, make } from "../x509/test-chain.ts";
 import { readTrust } from "./trust.ts";
 
+test("A file of the user's that ends in the middle of a certificate is refused: its other roots would be missed", async () => {
+  const [a, b] = [await make({ subject: "CN=a" }), await make({ subject: "CN=b" })];
+  const pem = a.pem + b.pem;
+  assert.throws(() => readTrust({ system: false, extra: [{ path: "trust.files[0]", pem: pem.slice(0, -30) }] }), {
+    name: "ConfigError",
+    message: "Cannot use trust.files[0]: one of its 2 certificates has no end; the file may be cut off",
+  });
+});
+
 test("readTrust() reads the first system file with roots, and the user's files", async (t) => {
   const folder = emptyFolder(t);
   const [a, b, own] = [

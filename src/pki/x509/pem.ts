@@ -22,6 +22,12 @@ export function readCertificates(path: string, text: string): [PemCertificate, .
     }
   });
   if (!first) throw new ConfigError(path, `Cannot use ${path}: it has no PEM certificate`);
+  const begun = text.match(/-----BEGIN CERTIFICATE-----/g)?.length ?? 0;
+  if (begun > others.length + 1)
+    throw new ConfigError(
+      path,
+      `Cannot use ${path}: one of its ${begun} certificates has no end; the file may be cut off`,
+    );
   return [first, ...others];
 }
 

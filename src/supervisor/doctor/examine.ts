@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { Flags } from "../../config/embedded-default.ts";
-import { type Loaded, loadConfig } from "../../config/load.ts";
+import { unendedWarning } from "../../config/list-file.ts";
+import { type Loaded, type LoadedList, loadConfig } from "../../config/load.ts";
 import type { HealthReason, Stats } from "../../control/api.ts";
 import { checkPki } from "../../pki/check.ts";
 import { createKeyReader } from "../../pki/keys/key-source.ts";
@@ -44,7 +45,12 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
     dataDir === undefined ? [] : checkDataDir(dataDir, mayRun, config),
   ]);
   const checks: (readonly [name: string, found: Finding | readonly Finding[] | undefined])[] = [
-    ["configuration", config ? ok(`${config.file ?? "The embedded default"} has no error`) : (loaded as Finding)],
+    [
+      "configuration",
+      config
+        ? [ok(`${config.file ?? "The embedded default"} has no error`), ...config.lists.flatMap(aboutList)]
+        : (loaded as Finding),
+    ],
     ["node", aboutNode(patient)],
     [
       "workers",
@@ -97,6 +103,13 @@ async function load({ file, flags }: Pick<Patient, "file" | "flags">): Promise<L
     const remedy = `Mend what this lists: clearline check${file === undefined ? "" : ` -c ${file}`}`;
     return bad(`${errors[0]?.message ?? file}${more}`, remedy);
   }
+}
+
+/** A list that may not be whole decides less than it should. */
+function aboutList({ path, file, entries, unended }: LoadedList): readonly Finding[] {
+  const remedy = "See that the file is whole, then reload: clearline reload";
+  if (unended !== undefined) return [warning(unendedWarning(path, file, unended), remedy)];
+  return entries === 0 ? [warning(`${path}: ${file} has no entry`, remedy)] : [];
 }
 
 function aboutNode({ asked, silent, closed, file }: Patient): Finding {
