@@ -193,6 +193,9 @@ export interface WorkerStatus {
   readonly overload: OverloadReport;
   /** Resident memory in bytes, CPU in seconds. */
   readonly memory: number;
+  /** Bytes of JavaScript's heap in use, and what libuv's loop waits for: the sessions' connections are the engine's. */
+  readonly heap: number;
+  readonly handles: number;
   readonly cpu: number;
   /** Undefined: it has only begun. */
   readonly delay: LoopDelay | undefined;

@@ -95,6 +95,8 @@ export const METRICS = {
   clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
   clearline_worker_restarts_total: ["counter", ["worker"], "Times the worker was started again"],
   clearline_worker_memory_bytes: ["gauge", ["worker"], "Resident memory of the worker"],
+  clearline_worker_heap_bytes: ["gauge", ["worker"], "JavaScript's heap of the worker in use"],
+  clearline_worker_handles: ["gauge", ["worker"], "Timers, pipes and other things that the worker's loop waits for"],
   clearline_worker_cpu_seconds_total: ["counter", ["worker"], "CPU time used by the worker, over all restarts"],
   clearline_loop_delay_seconds: [
     "gauge",

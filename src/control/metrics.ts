@@ -274,12 +274,25 @@ function ofDelay(process: string, delay: WorkerInfo["delay"]): Sample[] {
   ]);
 }
 
-function ofWorker({ id, restarts, sessions, memory, cpu, delay, engine, overload }: WorkerInfo): Sample[] {
+function ofWorker({
+  id,
+  restarts,
+  sessions,
+  memory,
+  heap,
+  handles,
+  cpu,
+  delay,
+  engine,
+  overload,
+}: WorkerInfo): Sample[] {
   const worker = String(id);
   return [
     ["clearline_worker_sessions", { worker }, sessions],
     ["clearline_worker_restarts_total", { worker }, restarts],
     ...(memory === undefined ? [] : [["clearline_worker_memory_bytes", { worker }, memory] as const]),
+    ...(heap === undefined ? [] : [["clearline_worker_heap_bytes", { worker }, heap] as const]),
+    ...(handles === undefined ? [] : [["clearline_worker_handles", { worker }, handles] as const]),
     ["clearline_worker_cpu_seconds_total", { worker }, cpu],
     ...ofDelay(`worker ${worker}`, delay),
     ...(engine === undefined ? [] : ofEngine(worker, engine)),

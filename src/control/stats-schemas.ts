@@ -21,6 +21,8 @@ const supervisor = z
   .object({
     pid: z.int(),
     memory: amount.describe("resident memory in bytes"),
+    heap: amount.describe("bytes of JavaScript's objects, with garbage that was not collected yet"),
+    handles: amount.describe("timers, sockets and other things that its event loop waits for"),
     cpu: z.number().describe("seconds of CPU time that it has used"),
     delay,
   })
@@ -35,6 +37,12 @@ const worker = z.object({
   restarts: amount.describe("how often this worker was started again"),
   sessions: amount.describe("sessions that it carries now"),
   memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
+  heap: z
+    .exactOptional(amount)
+    .describe("bytes of JavaScript's objects, with garbage that was not collected yet; absent until it first reports"),
+  handles: z
+    .exactOptional(amount)
+    .describe("timers, pipes and other things that its event loop waits for; absent until it first reports"),
   cpu: z.number().describe("seconds of CPU time that it has used, over all restarts"),
   delay,
   overload: z

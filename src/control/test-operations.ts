@@ -134,7 +134,14 @@ export function createTestOperations(file = ":memory:"): TestOperations {
 function statisticsOf(sessions: number): Statistics {
   const tool = { name: "ips", kind: "inline", state: "down", since: STARTED, reason: "Nothing came back" } as const;
   return {
-    supervisor: { pid: 4710, memory: 90_000_000, cpu: 2.5, delay: { p50: 0.1, p99: 1.5, max: 20 } },
+    supervisor: {
+      pid: 4710,
+      memory: 90_000_000,
+      heap: 40_000_000,
+      handles: 12,
+      cpu: 2.5,
+      delay: { p50: 0.1, p99: 1.5, max: 20 },
+    },
     workers: [{ id: 0, pid: 4711, startedAt: STARTED, restarts: 0, sessions, cpu: 1.5 }],
     listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
     limits: {

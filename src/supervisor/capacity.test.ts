@@ -56,6 +56,8 @@ test("Connections that were turned away are logged once a minute, with the limit
     const base = {
       sessions: 0,
       memory: 0,
+      heap: 0,
+      handles: 0,
       cpu: 0,
       delay: undefined,
       dns: { negative: 0, waiting: 0 },

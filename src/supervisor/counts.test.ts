@@ -11,6 +11,8 @@ function statusOf(packets: number | undefined, others = 0): WorkerStatus {
     turnedAway: [{ limit: "open files", refused: others, evicted: others }],
     overload: { level: "none", measures: [], bypassed: others, dropped: others },
     memory: 0,
+    heap: 0,
+    handles: 0,
     engine: { ends: 0, connections: 0, contexts: 0, writePairs: 0 },
     cpu: others,
     delay: undefined,

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from "node:v8";
 import { listenerAddress } from "../config/listener.ts";
 import type { FeedInfo, LimitInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
 import type { Figures } from "../control/operations.ts";
@@ -85,7 +86,12 @@ function supervisorInfo({ loopDelay }: NodeState): Statistics["supervisor"] {
   const { user, system } = process.cpuUsage();
   const delay = loopDelay.read();
   const { pid } = process;
-  return { pid, memory: process.memoryUsage.rss(), cpu: (user + system) / 1e6, ...(delay && { delay }) };
+  return {
+    ...{ pid, memory: process.memoryUsage.rss(), heap: getHeapStatistics().used_heap_size },
+    handles: process.getActiveResourcesInfo().length,
+    cpu: (user + system) / 1e6,
+    ...(delay && { delay }),
+  };
 }
 
 function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
@@ -95,6 +101,8 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
     cpu: counts.total(KEYS.cpu(worker.id)),
     ...(status && {
       memory: status.memory,
+      heap: status.heap,
+      handles: status.handles,
       engine: status.engine,
       overload: status.overload.level,
       ...(status.delay && { delay: status.delay }),

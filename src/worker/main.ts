@@ -1,6 +1,7 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { join } from "node:path";
+import { getHeapStatistics } from "node:v8";
 import { checkEngine } from "../engine/check.ts";
 import { liveContexts } from "../engine/contexts.ts";
 import { openEnds } from "../engine/end.ts";
@@ -185,6 +186,8 @@ function tellStatus(state: WorkerState): Promise<void> {
     turnedAway: admission.turnedAway,
     overload: state.overload.report(),
     memory: process.memoryUsage.rss(),
+    heap: getHeapStatistics().used_heap_size,
+    handles: process.getActiveResourcesInfo().length,
     cpu: (user + system) / 1e6,
     delay: loopDelay.read(),
     engine: {

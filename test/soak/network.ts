@@ -1,12 +1,11 @@
 import { existsSync, openSync } from "node:fs";
 import net from "node:net";
-import { carryingHaproxy } from "../bench/haproxy.ts";
-import { addTool, buildCrossings, type Crossing, layCable } from "../bench/hosts.ts";
-import { enter } from "../src/linux/netns.ts";
-import { enterNamespace } from "../src/linux/syscalls.ts";
-import { DOMAIN } from "./pki.ts";
-import { accepts, freePort, killChildren } from "./processes.ts";
-import { haproxyWith } from "./tools/proxies.ts";
+import { carryingHaproxy } from "../../bench/haproxy.ts";
+import { addTool, buildCrossings, type Crossing, layCable } from "../../bench/hosts.ts";
+import { enter } from "../../src/linux/netns.ts";
+import { enterNamespace } from "../../src/linux/syscalls.ts";
+import { accepts, freePort, killChildren } from "../processes.ts";
+import { haproxyWith } from "../tools/proxies.ts";
 
 /**
  * What a soak has around its node where it may: a client's and a server's network with the node between them, a tool in the wire, HAProxy
@@ -22,17 +21,6 @@ export interface SoakNetwork {
   /** Returns to the network that this process came from. */
   leave(): void;
 }
-
-/** Host names, each with what its sessions go through. All others go through both tools. */
-export const HOSTS = ["plainly", "wire", "haproxy", "both", "bypass"].map((name) => `${name}.${DOMAIN}`);
-
-/** Rules that choose the way of each host. */
-export const RULES = HOSTS.map((host) => {
-  const name = host.split(".")[0]!;
-  const tools = name === "both" ? ["haproxy", "wire"] : name === "plainly" ? [] : [name];
-  const rule = { name, match: { host: [host] } };
-  return name === "bypass" ? { ...rule, action: "bypass", tools: ["wire"] } : { ...rule, action: "decrypt", tools };
-});
 
 const HAPROXY = "/usr/sbin/haproxy";
 
@@ -79,7 +67,6 @@ export async function buildNetwork(): Promise<SoakNetwork> {
     feeds: [
       { name: "readers", kind: "pcap-over-ip", address: `127.0.0.1:${pcap}` },
       { name: "ids", kind: "interface", interface: "clt-mon" },
-      { name: "keys", kind: "keylog", file: "./keys.log" },
     ],
     async read() {
       await accepts(pcap);
