@@ -13,6 +13,7 @@ import { checkEngine } from "./check.ts";
 import { Context, type ContextOptions, liveContexts } from "./contexts.ts";
 import type { End } from "./end.ts";
 import { type Agreed, BROKEN, END, type Layer, type LayerFailure, RESET, TRUNCATED } from "./layer.ts";
+import { crypto, memory, ssl } from "./native.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
 import { relay } from "./relay.ts";
 import type { Session } from "./session.ts";
@@ -400,6 +401,51 @@ test("A connection goes on as another end with all of its layers and what waits 
       await writeAll(other, Buffer.from("theirs"));
       assert.equal(String((await readBytes(another, 6)).bytes), "theirs");
     }
+  }
+});
+
+/** A context that tells which SSL it has made last. */
+class Watched extends Context {
+  last = 0;
+
+  override connection(): number {
+    this.last = super.connection();
+    return this.last;
+  }
+}
+
+test("In TLS 1.3 the keys of the exchange are erased once the handshake is over, and what follows goes on without them", async (t) => {
+  const [tmpKey, peerTmpKey, x25519] = [133, 109, 1034];
+  const word = memory(8);
+  for (const groups of ["P-256", "X25519MLKEM768", "ffdhe2048"]) {
+    const versions = { minVersion: VERSIONS["TLSv1.3"], maxVersion: VERSIONS["TLSv1.3"], ciphers: SUITES, groups };
+    const common = { ...versions, tickets: true, sessions: true, keyLog: false };
+    const contexts = [
+      new Watched({ role: "client", ...common, alpn: [] }),
+      new Watched({ role: "server", ...common, identities, sessionTimeout: 300 }),
+    ] as const;
+    const ends = await endPair(t);
+    const layers = ends.map((end, index) => new OpensslLayer({ end, writer, context: contexts[index]! }));
+    await Promise.all(ends.map((end, index) => shake(end, layers[index]!)));
+    for (const { last } of contexts) {
+      let kept = 0;
+      for (const which of [tmpKey, peerTmpKey]) {
+        if (ssl.ctrlMemory(last, which, 0, word) <= 0) continue;
+        const key = Number(word.readBigUInt64LE());
+        kept += 1;
+        assert.equal(crypto.EVP_PKEY_get_base_id(key), x25519, groups);
+        crypto.EVP_PKEY_free(key);
+      }
+      assert.ok(kept > 0, groups);
+    }
+    const [near, far] = ends;
+    await writeAll(near, Buffer.from("there"));
+    assert.equal(String((await readBytes(far, 5)).bytes), "there");
+    await writeAll(far, Buffer.from("back"));
+    assert.equal(String((await readBytes(near, 4)).bytes), "back");
+    assert.ok(layers.every((layer) => layer.agreed().group !== undefined && layer.peerStrength().dhBits === undefined));
+    for (const end of ends) end.close();
+    for (const context of contexts) context.release();
   }
 });
 

@@ -177,6 +177,7 @@ export const crypto = {
   i2d_X509: prototype("i2d_X509", int, ptr, mem),
   EVP_PKEY_get_bits: prototype("EVP_PKEY_get_bits", int, ptr),
   EVP_PKEY_get_base_id: prototype("EVP_PKEY_get_base_id", int, ptr),
+  EVP_PKEY_set_type: prototype("EVP_PKEY_set_type", int, ptr, int),
   EVP_PKEY_free: prototype("EVP_PKEY_free", none, ptr),
   d2i_X509: prototype("d2i_X509", ptr, ptr, mem, long),
   X509_STORE_new: prototype("X509_STORE_new", ptr),

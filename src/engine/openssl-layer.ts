@@ -72,10 +72,11 @@ const CTRL = {
   GET_TLSEXT_STATUS_REQ_OCSP_RESP: 70,
   GET_PEER_SIGNATURE_NID: 108,
   GET_PEER_TMP_KEY: 109,
+  GET_TMP_KEY: 133,
 } as const;
 const STATUSTYPE_OCSP = 1;
-/** EVP_PKEY_DH, of evp.h. */
-const DH = 28;
+/** EVP_PKEY_DH and EVP_PKEY_X25519, of evp.h. */
+const [DH, X25519] = [28, 1034];
 /** The bits of hashes by OpenSSL's NIDs: MD5, SHA-1, both in one, SHA-2. */
 const HASH_BITS = new Map([
   [4, 128],
@@ -271,7 +272,23 @@ export class OpensslLayer implements Layer, Writing, Listener {
     // A callback may have closed the end.
     if (this.#ssl === 0) return;
     this.#isModern = ssl.version(this.#ssl) >= VERSIONS["TLSv1.3"];
+    if (this.#isModern) this.#eraseExchange();
     if (this.#watchesGroup) ssl.set_msg_callback(this.#ssl, 0);
+  }
+
+  /**
+   * Erases the keys of the exchange, of which the traffic's are made. OpenSSL would keep them as long as the SSL, with 4 KiB for each
+   * leg, and whoever read them could decrypt what passed before. Below TLS 1.3 it keeps no secret ones, and `peerStrength` asks for the
+   * peer's.
+   */
+  #eraseExchange(): void {
+    for (const which of [CTRL.GET_TMP_KEY, CTRL.GET_PEER_TMP_KEY]) {
+      if (ssl.ctrlMemory(this.#ssl, which, 0, word) <= 0) continue;
+      const key = Number(word.readBigUInt64LE());
+      // It has a type then, and nothing else. A key of this type may be asked for its size also when it is empty.
+      crypto.EVP_PKEY_set_type(key, X25519);
+      crypto.EVP_PKEY_free(key);
+    }
   }
 
   read(at: number, room: number): number {
