@@ -9,6 +9,7 @@ const SECTION_HEADER = 0x0a0d0d0a;
 const INTERFACE_DESCRIPTION = 1;
 const INTERFACE_STATISTICS = 5;
 const ENHANCED_PACKET = 6;
+const FILLER = 0x80434c00;
 
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const OPTION_COMMENT = 1;
@@ -102,6 +103,11 @@ export function dropNote(dropped: number, time: number): Buffer {
   const count = Buffer.alloc(8);
   count.writeBigUInt64LE(BigInt(dropped));
   return block(INTERFACE_STATISTICS, body, option(ISB_IFDROP, count), option(0, ""));
+}
+
+/** A block that readers skip, of exactly this length: a multiple of four, at least 12. Its type is one of those for local use. */
+export function fillerBlock(length: number): Buffer {
+  return block(FILLER, Buffer.alloc(length - 12));
 }
 
 function block(type: number, ...parts: Buffer[]): Buffer {

@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { until } from "../../test/processes.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
-import { connectionsIn, readPacket, readPcapng } from "./test-packets.ts";
+import { connectionsIn, readPacket, readPcapng, readPcapngBlocks } from "./test-packets.ts";
 
 let directory: string;
 let log: string[];
@@ -125,6 +125,30 @@ test("The file of a live session can be read, and has whole packets only", async
   await until("all packets", () => feed.counters().packets === packetsNow().length && packetsNow().length > 100);
   await feed.close();
   assert.equal(connectionsIn(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
+});
+
+test("Large writes end with whole pages, and the fillers between packets keep to the file's limit", async () => {
+  const feed = await make({ segment: "offload", rotate: 2 * MIB + 100_000, keep: 100 });
+  const flow = feed.open(SESSION, Date.now());
+  const sent: Buffer[] = [];
+  for (let round = 0; round < 100; round++) {
+    sent.push(Buffer.alloc(60_000 + round * 117, `${round} `));
+    flow.data("server", sent.at(-1)!);
+    await feed.pressure();
+  }
+  flow.data("client", Buffer.from("a short one"));
+  flow.close();
+  await feed.close();
+  assert.ok(files().length > 2);
+  for (const file of files().slice(0, -1)) {
+    const fillers = readPcapngBlocks(file).filter(({ type }) => type >= 0x80000000);
+    assert.ok(file.length <= 2 * MIB + 100_000);
+    assert.ok(fillers.length > 1);
+    assert.ok(fillers.every(({ end }) => end % 4096 === 0));
+  }
+  const [seen] = connectionsIn(ownPackets(), "offload");
+  assert.deepEqual(seen?.server, Buffer.concat(sent));
+  assert.equal(seen?.client.toString(), "a short one");
 });
 
 test("Reused memory shows no bytes of an earlier session", async () => {

@@ -3,7 +3,7 @@ import type { PortMap } from "../port-map.ts";
 import type { Feed, FeedFilter } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { createClock, openPacketFlow, shown } from "./packet-flow.ts";
-import { sectionStart } from "./pcapng-format.ts";
+import { fillerBlock, sectionStart } from "./pcapng-format.ts";
 import { type CommentMark, PacketBlocks, type Segmentation } from "./pcapng-packets.ts";
 import { RotatingFiles } from "./rotating-files.ts";
 
@@ -39,6 +39,7 @@ export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
     ...options,
     extension: "pcapng",
     preamble: sectionStart(options.name),
+    filler: fillerBlock,
   });
   const clock = createClock();
   // Files for only a few packets would exceed their size, or stay far below it.

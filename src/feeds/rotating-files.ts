@@ -2,14 +2,27 @@ import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
-import { type Block, newBlock } from "./block.ts";
-import { append, type CaptureFile, createFile, discard, finish, isInPlace, prune, reasonOf } from "./capture-file.ts";
+import { type Block, newPages, PAGE } from "./block.ts";
+import {
+  append,
+  type CaptureFile,
+  createFile,
+  discard,
+  finish,
+  isInPlace,
+  LARGE,
+  prune,
+  reasonOf,
+} from "./capture-file.ts";
 
 /** Bytes of one write. Smaller writes cost more calls, larger ones leave the processor's cache: 0.05 s of CPU per GiB each. */
 const BLOCK_SIZE = 512 * 1024;
 const MIB = 1024 * 1024;
 /** More waiting bytes than this are pressure, until half of them are written. They stay in the processor's cache. */
 const PRESSURE = 4 * MIB;
+/** The shortest filler, in bytes; it has room behind the records of a block. */
+const SMALLEST_FILLER = 12;
+const MOST_USED = BLOCK_SIZE - PAGE - SMALLEST_FILLER;
 /** The most blocks in one write. */
 const MOST_BLOCKS = PRESSURE / BLOCK_SIZE;
 /** Written blocks that are kept for the next bytes: a new one costs the kernel more than a copy of its bytes. */
@@ -39,6 +52,8 @@ export interface RotatingFilesOptions {
   readonly extension: string;
   /** The beginning of every file. */
   readonly preamble: Buffer;
+  /** A record of exactly this length, at least `SMALLEST_FILLER`, that readers skip. Absent: nothing fills files up to whole pages. */
+  readonly filler?: ((length: number) => Buffer) | undefined;
   readonly log: Logger;
   /** ms until a stopped feed tries again; 30 s when absent. */
   readonly retry?: number;
@@ -64,7 +79,7 @@ interface Job {
  */
 export class RotatingFiles {
   readonly #options: RotatingFilesOptions;
-  block = newBlock(BLOCK_SIZE);
+  block = newPages(BLOCK_SIZE);
   /** Goes up with each new file. */
   generation = 0;
   /** Why the feed is stopped; undefined: it runs. */
@@ -127,7 +142,7 @@ export class RotatingFiles {
       return -1;
     }
     const file = this.#current();
-    if (this.#used + length > BLOCK_SIZE) this.#seal();
+    if (this.#used + length > MOST_USED) this.#sealPages(length);
     if (this.#used === 0) this.#flushIn(QUIET);
     const at = this.#used;
     this.#used += length;
@@ -189,7 +204,23 @@ export class RotatingFiles {
     this.#due = Number.POSITIVE_INFINITY;
     // While the disk is busy, fill the block instead of queueing a nearly empty one.
     if (this.#writing !== undefined) this.#flushing = true;
-    else this.#seal();
+    else this.#sealPages();
+  }
+
+  /**
+   * Hands the block to the writer. A large one ends with a page of the file, so that the next one can bypass the page cache; the file
+   * has room for `next` bytes more.
+   */
+  #sealPages(next = 0): void {
+    const { filler, rotate } = this.#options;
+    const file = this.#file;
+    const length = file === undefined ? 0 : fillLength(file.size);
+    if (filler && file && length > 0 && this.#used >= LARGE && file.size + length + next <= rotate) {
+      this.block.bytes.set(filler(length), this.#used);
+      this.#used += length;
+      file.size += length;
+    }
+    this.#seal();
   }
 
   /** Hands the block to the writer. */
@@ -200,7 +231,7 @@ export class RotatingFiles {
     this.#used = 0;
     this.#placed = 0;
     this.#flushing = false;
-    this.block = this.#spare.pop() ?? newBlock(BLOCK_SIZE);
+    this.block = this.#spare.pop() ?? newPages(BLOCK_SIZE);
     this.#writing ??= this.#writeQueue();
   }
 
@@ -218,7 +249,7 @@ export class RotatingFiles {
           if (this.#spare.length < SPARE_BLOCKS) this.#spare.push(block);
         }
         if (this.#queued + this.#used <= PRESSURE / 2) this.#relieve();
-        if (this.#flushing && this.#queue.length === 0) this.#seal();
+        if (this.#flushing && this.#queue.length === 0) this.#sealPages();
       }
     } catch (error) {
       await this.#fail(error);
@@ -232,7 +263,7 @@ export class RotatingFiles {
     const first = file.records === 0;
     const records = jobs.reduce((total, job) => total + job.records, 0);
     const pieces = jobs.map(({ block, length }) => block.bytes.subarray(0, length));
-    await append(file, pieces, records);
+    await append(file, pieces, records, this.#queued < PRESSURE);
     this.records += records;
     this.bytes += jobs.reduce((total, { length }) => total + length, 0);
     if (first) await prune(directory, { ...this.#options, share: Math.max(1, Math.ceil(keep / workers)) });
@@ -240,7 +271,7 @@ export class RotatingFiles {
 
   /** Opens the job's file. A file that was moved away or deleted is created again. */
   async #opened({ path }: File): Promise<CaptureFile> {
-    const { name, preamble, log } = this.#options;
+    const { name, preamble, filler, log } = this.#options;
     if (this.#open?.path === path) {
       const now = performance.now();
       if (now - this.#looked < LOOK) return this.#open;
@@ -250,7 +281,7 @@ export class RotatingFiles {
       this.generation += 1;
     }
     await this.#finish();
-    this.#open = await createFile(path, preamble);
+    this.#open = await createFile(path, preamble, filler !== undefined);
     this.#looked = performance.now();
     return this.#open;
   }
@@ -301,4 +332,10 @@ export class RotatingFiles {
     this.#relief?.resolve();
     this.#relief = undefined;
   }
+}
+
+/** What is missing from a whole number of pages, where a filler fits. */
+function fillLength(size: number): number {
+  const missing = (PAGE - (size % PAGE)) % PAGE;
+  return missing > 0 && missing < SMALLEST_FILLER ? missing + PAGE : missing;
 }

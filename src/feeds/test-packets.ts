@@ -150,15 +150,27 @@ export function readPcapng(file: Buffer): PcapngPacket[] {
     assert.equal(length % 4, 0, "blocks are aligned");
     assert.equal(block.readUInt32LE(length - 4), length, "the length stands at both ends");
     types.push(block.readUInt32LE(0));
+    if (types.at(-1)! >= 0x80000000) assert.ok(block.subarray(8, -4).every((byte) => byte === 0));
     if (types.at(-1) === 6) packets.push(readEnhancedPacket(block));
     at += length;
   }
   assert.deepEqual(types.slice(0, 2), [0x0a0d0d0a, 1], "a section header and an interface come first");
   assert.ok(
-    types.slice(2).every((type) => type === 6 || type === 5),
-    "the rest are packets, and notes of those that were left out",
+    types.slice(2).every((type) => type === 6 || type === 5 || type >= 0x80000000),
+    "the rest are packets, notes of those that were left out, and blocks for local use, which readers skip",
   );
   return packets;
+}
+
+/** The type of each block, and where it ends. */
+export function readPcapngBlocks(file: Buffer): { readonly type: number; readonly end: number }[] {
+  const blocks = [];
+  for (let at = 0; at < file.length; ) {
+    const type = file.readUInt32LE(at);
+    at += file.readUInt32LE(at + 4);
+    blocks.push({ type, end: at });
+  }
+  return blocks;
 }
 
 function readEnhancedPacket(block: Buffer): PcapngPacket {

@@ -155,20 +155,21 @@ export function receive(fd: number, into: Buffer): number | undefined {
   return must(length, "recv");
 }
 
-const RWF_DONTCACHE = 0x80;
+/** Has the kernel forget the pages once they are on the disk: Linux 6.14. */
+export const RWF_DONTCACHE = 0x80;
 
 /**
- * Writes at the file's position, on a thread of libuv's pool, and has the kernel forget the pages once they are on the disk. Answers how
- * many bytes were written; -1: none, because the kernel or the file system does not know this (Linux before 6.14), or cannot write at all.
+ * Writes at this position of the file, on a thread of libuv's pool. Answers how many bytes were written; -1: none, because the kernel or
+ * the file system does not know these flags or this way to write, or cannot write at all.
  */
-export function writeUncached(fd: number, pieces: readonly Buffer[]): Promise<number> {
+export function writeWith(flags: number, fd: number, pieces: readonly Buffer[], position: number): Promise<number> {
   const vector = Buffer.alloc(16 * pieces.length); // struct iovec
   for (const [index, piece] of pieces.entries()) {
     vector.writeBigUInt64LE(addressOf(piece), 16 * index);
     vector.writeBigUInt64LE(BigInt(piece.length), 16 * index + 8);
   }
   return new Promise((resolve, reject) => {
-    calls.pwritev2.async(fd, vector, pieces.length, -1, RWF_DONTCACHE, (error: Error | null, written: number) => {
+    calls.pwritev2.async(fd, vector, pieces.length, position, flags, (error: Error | null, written: number) => {
       // The thread reads from them: they are named here so that they are reachable until it has.
       if (error || pieces.length === 0) reject(error);
       else resolve(Number(written));
