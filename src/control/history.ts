@@ -41,7 +41,8 @@ export interface History {
 
 /** In ms. */
 const WRITE_EVERY = 250;
-const RETRY_AFTER = 30_000;
+/** After a failure, writing is tried again: less often when the last success did not last. */
+const RETRY = { after: 5_000, relapsed: 30_000, lasting: 60_000 };
 /** The records of one transaction. While it is written, the supervisor does nothing else, such as issuing certificates. */
 const WRITE_MAX = 250;
 /** ms that it may take to write what has come, once in WRITE_EVERY. */
@@ -180,7 +181,8 @@ class Database {
   readonly #log: HistoryOptions["log"];
   #store: HistoryStore | undefined;
   #wasOpen = false;
-  #stopped: { readonly reason: string; readonly since: number } | undefined;
+  #stopped: { readonly reason: string; readonly since: number; readonly pause: number } | undefined;
+  #resumed = Number.NEGATIVE_INFINITY;
 
   constructor({ file, log }: HistoryOptions) {
     this.#file = file;
@@ -190,7 +192,7 @@ class Database {
 
   /** ms on the clock of `performance`: after a failure, writing is not tried again before. */
   get restsUntil(): number {
-    return this.#stopped ? this.#stopped.since + RETRY_AFTER : 0;
+    return this.#stopped ? this.#stopped.since + this.#stopped.pause : 0;
   }
 
   /** Undefined: the database cannot be used now. The log says why. */
@@ -216,13 +218,17 @@ class Database {
   }
 
   #resume(): void {
-    if (this.#stopped) this.#log.info("The history goes on: the database can be written again");
+    if (!this.#stopped) return;
+    this.#log.info("The history goes on: the database can be written again");
     this.#stopped = undefined;
+    this.#resumed = performance.now();
   }
 
   #stop(action: string, reason: string, failure: string): undefined {
     if (!this.#stopped) this.#log.warn(`${failure}. The history stops; sessions go on`);
-    if (!this.#stopped || action === "write") this.#stopped = { reason, since: performance.now() };
+    const since = performance.now();
+    const pause = this.#stopped?.pause ?? (since - this.#resumed < RETRY.lasting ? RETRY.relapsed : RETRY.after);
+    if (!this.#stopped || action === "write") this.#stopped = { reason, since, pause };
   }
 
   info(): HistoryInfo {

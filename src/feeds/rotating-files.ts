@@ -35,7 +35,8 @@ const QUIET = 200;
 const SETTLE = 20;
 /** Another program may move the file away. Checked at most once in this time, in ms. */
 const LOOK = 1000;
-const RETRY = 30_000;
+/** ms until a stopped feed tries again: longer when it ran for less than `lasting`, so that a full disk does not see a new file each time. */
+const RETRY = { after: 5_000, relapsed: 30_000, lasting: 60_000 };
 
 export interface RotatingFilesOptions {
   readonly name: string;
@@ -55,7 +56,7 @@ export interface RotatingFilesOptions {
   /** A record of exactly this length, at least `SMALLEST_FILLER`, that readers skip. Absent: nothing fills files up to whole pages. */
   readonly filler?: ((length: number) => Buffer) | undefined;
   readonly log: Logger;
-  /** ms until a stopped feed tries again; 30 s when absent. */
+  /** ms until a stopped feed tries again; `RETRY` when absent. */
   readonly retry?: number;
 }
 
@@ -102,6 +103,8 @@ export class RotatingFiles {
   #writing: Promise<void> | undefined;
   #relief: PromiseWithResolvers<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #pause = RETRY.after;
+  #resumed = Number.NEGATIVE_INFINITY;
   #closed = false;
   #open: CaptureFile | undefined;
   #looked = 0;
@@ -308,11 +311,14 @@ export class RotatingFiles {
     const failed = this.#open;
     this.#open = undefined;
     if (failed !== undefined) await discard(failed);
-    if (!known) log.error({ feed: name, place }, `feed stopped: ${this.stopped}`);
+    if (!known) {
+      this.#pause = performance.now() - this.#resumed < RETRY.lasting ? RETRY.relapsed : RETRY.after;
+      log.error({ feed: name, place }, `feed stopped: ${this.stopped}`);
+    }
     if (this.#closed) return;
     this.#retry = setTimeout(() => {
       this.#writing ??= this.#tryAgain();
-    }, retry ?? RETRY);
+    }, retry ?? this.#pause);
     this.#retry.unref();
   }
 
@@ -321,6 +327,7 @@ export class RotatingFiles {
     try {
       const { path } = await this.#opened(this.#begin());
       this.stopped = undefined;
+      this.#resumed = performance.now();
       this.#options.log.info({ feed: this.#options.name, place: path }, "feed runs again");
     } catch (error) {
       await this.#fail(error);
