@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import type net from "node:net";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -7,6 +7,7 @@ import { program } from "../../test/needs.ts";
 import type { Pki } from "../../test/pki.ts";
 import { scratch, until } from "../../test/processes.ts";
 import { dialLoopback, harmless, openBench, unhurt } from "./bench.ts";
+import { Cgroup } from "./cgroup.ts";
 import { type Fault, Skipped } from "./fault.ts";
 import { describe } from "./traffic.ts";
 
@@ -73,32 +74,16 @@ const MEBIBYTE = 2 ** 20;
 
 async function limitMemory(pki: Pki): Promise<string> {
   if (!existsSync(join(MEMORY, "memory.limit_in_bytes"))) throw new Skipped("there is no cgroup for memory here");
-  const group = join(MEMORY, `clearline-faults-${process.pid}`);
-  mkdirSync(group);
-  try {
-    const write = (file: string, text: string) => writeFileSync(join(group, file), text);
-    write("memory.limit_in_bytes", String(512 * MEBIBYTE));
-    const within = ["sh", "-c", `echo $$ > ${group}/cgroup.procs && exec "$@"`, "sh"];
-    await using bench = await openBench(pki, { within });
-    const seen = await harmless(bench, async () => undefined, 200);
-    const { limits, workers } = await bench.node.stats();
-    assert.ok(workers.every(({ restarts }) => restarts === 0));
-    const most = Number(readFileSync(join(group, "memory.max_usage_in_bytes"), "utf8")) / MEBIBYTE;
-    return `capacity ${limits.sessions} (${limits.bound}), at most ${most.toFixed(0)} MiB used; ${seen}`;
-  } finally {
-    // The kernel forgets the dead processes a moment after their end.
-    await until("the cgroup without processes", () => isRemoved(group));
-  }
-}
-
-function isRemoved(group: string): boolean {
-  try {
-    rmdirSync(group);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EBUSY") return false;
-    throw error;
-  }
+  const folder = join(MEMORY, `clearline-faults-${process.pid}`);
+  await using group = new Cgroup(folder);
+  group.write("memory.limit_in_bytes", 512 * MEBIBYTE);
+  const within = ["sh", "-c", `echo $$ > ${folder}/cgroup.procs && exec "$@"`, "sh"];
+  await using bench = await openBench(pki, { within });
+  const seen = await harmless(bench, async () => undefined, 200);
+  const { limits, workers } = await bench.node.stats();
+  assert.ok(workers.every(({ restarts }) => restarts === 0));
+  const most = Number(group.read("memory.max_usage_in_bytes")) / MEBIBYTE;
+  return `capacity ${limits.sessions} (${limits.bound}), at most ${most.toFixed(0)} MiB used; ${seen}`;
 }
 
 /** ms */

@@ -5,7 +5,8 @@ import { descendants } from "../../test/node.ts";
 import type { Pki } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
 import { type Bench, liveByPort, openBench, recovery, since, startAgain } from "./bench.ts";
-import type { Fault } from "./fault.ts";
+import { Cgroup } from "./cgroup.ts";
+import { type Fault, Skipped } from "./fault.ts";
 import { describe } from "./traffic.ts";
 
 const OVER = "forward, explicit, pcapng feed";
@@ -29,6 +30,13 @@ export const PROCESSES: readonly Fault[] = [
     promise: "It is found, killed and replaced, with a log line; sessions of the other worker are unhurt",
     over: OVER,
     run: (pki) => loseWorker(pki, "SIGSTOP"),
+  },
+  {
+    name: "worker-starved",
+    about: "A worker gets a thousandth of one CPU until it has said nothing for 10 s (a cgroup)",
+    promise: "It is not taken for one that hangs: the log says that it waits for the CPU, and its sessions live on",
+    over: OVER,
+    run: starveWorker,
   },
   {
     name: "supervisor-killed",
@@ -68,6 +76,30 @@ async function loseWorker(pki: Pki, signal: "SIGKILL" | "SIGSTOP"): Promise<stri
   });
   assert.equal(recorded, lost);
   return `${kept}; ${lost} of the lost worker were reset, ${recorded} on record; a new worker after ${back}; then ${describe(after)}`;
+}
+
+const CPU = "/sys/fs/cgroup/cpu";
+
+async function starveWorker(pki: Pki): Promise<string> {
+  if (!existsSync(join(CPU, "cpu.cfs_quota_us"))) throw new Skipped("there is no cgroup for the CPU here");
+  await using bench = await openBench(pki, {}, { downloads: 0, idle: 8, rate: 5 });
+  const { node, traffic } = bench;
+  const [victim] = (await node.stats()).workers;
+  await using group = new Cgroup(join(CPU, `clearline-faults-${process.pid}`));
+  group.write("cpu.cfs_period_us", 1_000_000);
+  group.write("cpu.cfs_quota_us", 1_000);
+  group.write("cgroup.procs", victim!.pid);
+  const start = performance.now();
+  await node.process.shows(/"msg":"A worker is silent because it waits for the CPU"/, 30_000);
+  const told = since(start);
+  // Longer than a worker that hangs would live.
+  await until("more time", () => performance.now() - start > 14_000);
+  group.write("cpu.cfs_quota_us", -1);
+  const after = await traffic.whole(ENOUGH / 2, performance.now());
+  const alive = await Promise.all(traffic.idle.map((one) => one.answers()));
+  assert.ok(alive.every(Boolean), `${alive.filter((one) => !one).length} of ${alive.length} idle sessions died`);
+  assert.ok((await node.stats()).workers.every(({ restarts }) => restarts === 0));
+  return `the log said so after ${told}; no worker was replaced; ${alive.length} idle sessions alive; then ${describe(after)}`;
 }
 
 type Ended = Awaited<ReturnType<Bench["traffic"]["finish"]>>;

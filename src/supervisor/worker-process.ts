@@ -3,8 +3,10 @@ import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "../errors.ts";
+import { mainThread } from "../linux/process-state.ts";
 import { log } from "../log.ts";
 import type { FromWorker, SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
+import { type Silence, watchSilence } from "./silence.ts";
 
 export interface WorkerProcessEvents {
   /** It reports about its sessions. `socket`: the connection that it hands over. */
@@ -51,7 +53,7 @@ const RELOAD_SILENCE = 5_000;
 /** A worker that has not applied a setup after this time, in ms, never will. */
 const APPLY = FIRST_REPORT;
 
-/** One worker process, from its start to its end. One that reports nothing for `silence` ms is killed. */
+/** One worker process, from its start to its end. One that reports nothing for `silence` ms is looked at, and killed if it hangs. */
 export class WorkerProcess {
   readonly startedAt = Date.now();
   /** Resolves after `onEnd`. */
@@ -59,7 +61,7 @@ export class WorkerProcess {
   readonly #worker: number;
   readonly #child: ChildProcess;
   readonly #events: WorkerProcessEvents;
-  readonly #silence: ReturnType<typeof watchSilence>;
+  readonly #silence: Silence;
   /** Setups that the worker has not answered yet, in the order in which they were sent. */
   readonly #unanswered: ((answer: ConfigError | Taken) => void)[] = [];
   #status: WorkerStatus | undefined;
@@ -78,9 +80,14 @@ export class WorkerProcess {
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
     });
     if (this.#child.stderr) readErrors?.(this.#child.stderr);
-    this.#silence = watchSilence(silence, () => {
-      log.error({ worker, pid: this.pid, silence }, "A worker hangs; it is killed");
-      this.kill();
+    this.#silence = watchSilence({
+      ...{ silence, first: FIRST_REPORT },
+      look: () => mainThread(this.pid),
+      onStarved: () => log.warn({ worker, pid: this.pid }, "A worker is silent because it waits for the CPU"),
+      onHang: (why) => {
+        log.error({ worker, pid: this.pid, silence, why }, "A worker hangs; it is killed");
+        this.kill();
+      },
     });
     this.#child.on("message", (message: FromWorker, socket: Socket | undefined) => {
       try {
@@ -154,7 +161,7 @@ export class WorkerProcess {
   }
 
   #hear(message: FromWorker, socket: Socket | undefined): void {
-    this.#silence.heard();
+    this.#silence.heard(message.kind === "status");
     this.#heard = performance.now();
     switch (message.kind) {
       case "ready":
@@ -194,40 +201,4 @@ export class WorkerProcess {
     for (const settle of this.#unanswered.splice(0)) settle({ endedWith: how });
     this.#events.onEnd(how);
   }
-}
-
-/** Calls `onSilence` when `heard` was not called for `silence` ms, or for a longer time at the start. */
-function watchSilence(silence: number, onSilence: () => void) {
-  let isSilent = false;
-  let hasReported = false;
-  // When the supervisor itself was held up, the timer fires before the messages that have arrived meanwhile are heard: they
-  // get one more turn. No clock is asked whether the time is over: a timer that fires early by it would fire no more.
-  const watch = (time: number) =>
-    setTimeout(() => {
-      isSilent = true;
-      setImmediate(() => isSilent && onSilence());
-    }, time).unref();
-  let timer = watch(Math.max(FIRST_REPORT, silence));
-  return {
-    /** Someone waits for the worker, for so many ms; undefined: no longer. A worker that has not reported yet has its longer time. */
-    expect(wait: number | undefined) {
-      if (!hasReported) return;
-      clearTimeout(timer);
-      timer = watch(wait === undefined ? silence : Math.min(wait, silence));
-    },
-    heard() {
-      isSilent = false;
-      if (hasReported) {
-        timer.refresh();
-        return;
-      }
-      hasReported = true;
-      clearTimeout(timer);
-      timer = watch(silence);
-    },
-    stop() {
-      isSilent = false;
-      clearTimeout(timer);
-    },
-  };
 }

@@ -30,8 +30,8 @@ export interface WorkerEvents {
 const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 /** How long a worker may take over its drain time before it is killed, in ms. */
 const GRACE = 3_000;
-/** A worker reports every second. After this time, in ms, without a report it hangs, and its sessions with it. */
-const SILENCE = 30_000;
+/** A worker reports every second. After this time, in ms, without a report it is looked at twice, and killed if it hangs. */
+const SILENCE = 8_000;
 
 /** A worker that ended before it used its setup. */
 interface Ended {
