@@ -6,6 +6,7 @@ import koffi from "koffi";
 import { make } from "../pki/x509/test-chain.ts";
 import { type TlsVersion, VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { searchExtensions } from "../wire/unknown-extension.ts";
 import { checkEngine } from "./check.ts";
 import { Context } from "./contexts.ts";
 import type { End } from "./end.ts";
@@ -67,6 +68,18 @@ const clearOptions = openssl.func("SSL_clear_options", "uint64_t", ["uintptr_t",
 const REQUESTED = 1;
 const NO_RENEGOTIATION = 0x40000000;
 const EVP_PKEY_EC = 408;
+
+const isSupported = openssl.func("SSL_extension_supported", "int", ["unsigned int"]);
+
+test("Of a server's extensions those count as known that OpenSSL checks itself", () => {
+  const before = Buffer.concat([Buffer.from([2, 0, 0, 44]), Buffer.alloc(34), Buffer.from([0, 0, 0, 0, 0, 4])]);
+  const differences = Array.from({ length: 0x10000 }, (_, type) => type).filter((type) => {
+    const hello = Buffer.concat([before, Buffer.from([type >> 8, type & 0xff, 0, 0])]);
+    return (searchExtensions(hello).unknown === undefined) !== (isSupported(type) === 1);
+  });
+  // signature_algorithms_cert and CryptoPro's, which this function of OpenSSL's leaves out.
+  assert.deepEqual(differences, [50, 0xfde8]);
+});
 
 /** A TLS connection of two ends of ours; `pointer` is the flooding side's SSL. */
 async function connection(t: TestContext, version: number, flooding: "client" | "server") {

@@ -1,5 +1,6 @@
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../wire/numbers.ts";
+import { REFUSED_EXTENSION } from "../wire/unknown-extension.ts";
 import { addressOf, callback, copyFrom, crypto, libc, memory, ssl } from "./native.ts";
 
 /**
@@ -17,6 +18,11 @@ export interface Listener {
   onKey(line: string): void;
   /** A message of the handshake has begun to come: during the handshake, and after it. */
   onStep(): void;
+  /**
+   * A message of the server's, with its header, before OpenSSL reads it. Answers where in it the number of an extension stands that is to
+   * be refused; -1: nowhere, and undefined: no message is wanted now.
+   */
+  onMessage(message: () => Buffer): number | undefined;
   /** A server's group of Diffie-Hellman over integers, before it is computed with. False: it is refused. */
   takesGroup(bits: number): boolean;
   /** The server asks for a client certificate. False: it is answered with none; true: the handshake pauses first. */
@@ -56,6 +62,8 @@ const SET_TLSEXT_STATUS_REQ_OCSP_RESP = 71;
 
 const word = memory(8);
 const alert = memory(4);
+const refused = memory(2);
+refused.writeUInt16BE(REFUSED_EXTENSION);
 
 export const callbacks = {
   info: callback("info", "void", ["uintptr_t", "int", "int"], 0, (_ssl, where, value) => {
@@ -65,17 +73,24 @@ export const callbacks = {
     return 0;
   }),
 
-  /** Watches for a ServerKeyExchange with integers: the layer installs it when the suite is one of DHE. */
+  /**
+   * The server's messages, before OpenSSL reads them: those with extensions, and then, where the suite is one of DHE, a
+   * ServerKeyExchange with integers. The layer removes it when it has seen enough.
+   */
   message: callback(
     "message",
     "void",
     ["int", "int", "int", "uintptr_t", "size_t", "uintptr_t", "uintptr_t"],
     0,
     (written, _version, contentType, at, length, own) => {
-      if (written !== 0 || contentType !== CONTENT_TYPES.handshake) return 0;
+      if (written !== 0 || contentType !== CONTENT_TYPES.handshake || !acting) return 0;
+      const unknown = acting.onMessage(() => copyFrom(at!, length!));
+      // OpenSSL passes over an extension that it does not know. It refuses this one, with the alert that belongs to it.
+      if (unknown !== undefined && unknown >= 0) libc.memcpy(at! + unknown, addressOf(refused), refused.length);
+      if (unknown !== undefined) return 0;
       const bits = groupBits(at!, length!);
       // Before OpenSSL computes with a group it asks whether it is strong enough, and for level 5 none is.
-      if (bits !== undefined && acting && !acting.takesGroup(bits)) ssl.set_security_level(own!, HIGHEST_LEVEL);
+      if (bits !== undefined && !acting.takesGroup(bits)) ssl.set_security_level(own!, HIGHEST_LEVEL);
       return 0;
     },
   ),
@@ -108,6 +123,29 @@ export const callbacks = {
       alert.writeInt32LE(ALERTS.illegal_parameter);
       libc.memcpy(description!, addressOf(alert), alert.length);
       return SSL_TLSEXT_ERR_ALERT_FATAL;
+    },
+  ),
+
+  /** The server has sent the extension that stands for all unknown ones. */
+  refusedExtension: callback(
+    "refused_extension",
+    "int",
+    [
+      "uintptr_t",
+      "unsigned int",
+      "unsigned int",
+      "uintptr_t",
+      "size_t",
+      "uintptr_t",
+      "size_t",
+      "uintptr_t",
+      "uintptr_t",
+    ],
+    0,
+    (_ssl, _type, _context, _data, _length, _certificate, _index, description) => {
+      alert.writeInt32LE(ALERTS.unsupported_extension);
+      libc.memcpy(description!, addressOf(alert), alert.length);
+      return 0;
     },
   ),
 

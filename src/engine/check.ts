@@ -31,7 +31,7 @@ const NEXT_MAJOR = 0x40000000;
 /** OPENSSL_INIT_LOAD_SSL_STRINGS and LOAD_CRYPTO_STRINGS: the texts of errors, for the record. */
 const LOAD_STRINGS = 0x200002n;
 /** Functions whose addresses are given to C: `loop.ts`, `contexts.ts`. */
-const GIVEN_TO_C = ["uv_is_active", "uv_version"];
+const GIVEN_TO_C = ["uv_is_active", "uv_version", "OPENSSL_isservice"];
 
 /** Throws ConfigError, which says what to do, when the engine cannot work with this Node program. */
 export function checkEngine(): void {

@@ -1,5 +1,6 @@
 import { ConfigError, InvariantError } from "../errors.ts";
 import { CALL, called, calling } from "../linux/last-call.ts";
+import { REFUSED_EXTENSION } from "../wire/unknown-extension.ts";
 import { callbacks } from "./callbacks.ts";
 import { explain, takeError } from "./errors.ts";
 import { addressOfFunction, crypto, ssl } from "./native.ts";
@@ -77,6 +78,9 @@ const OP = {
   NO_RENEGOTIATION: 0x40000000n,
 };
 const ALWAYS = OP.IGNORE_UNEXPECTED_EOF | OP.NO_RENEGOTIATION | OP.NO_COMPRESSION | OP.LEGACY_SERVER_CONNECT;
+
+/** SSL_EXT_*, of ssl.h: ClientHello, ServerHello up to TLS 1.2 and of 1.3, EncryptedExtensions, HelloRetryRequest, Certificate. */
+const EVERY_MESSAGE = 0x80 | 0x100 | 0x200 | 0x400 | 0x800 | 0x1000;
 
 /** SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NO_AUTO_CHAIN and RELEASE_BUFFERS: an idle connection holds no record buffers. */
 const MODE = 0x2 | 0x8 | 0x10;
@@ -177,6 +181,10 @@ export class Context {
       // This one answers 0 when all is well.
       this.#accept(ssl.CTX_set_alpn_protos(context, list, list.length) === 0 ? 1 : 0, "the ALPN protocols");
     }
+    // Never offered: a function that answers 0 adds nothing. A server that sends it is refused.
+    const [nothing, refuse] = [addressOfFunction("OPENSSL_isservice"), callbacks.refusedExtension];
+    const isKnown = ssl.CTX_add_custom_ext(context, REFUSED_EXTENSION, EVERY_MESSAGE, nothing, 0, 0, refuse, 0);
+    this.#accept(isKnown, "an extension to refuse");
     ssl.CTX_set_client_cert_cb(context, callbacks.clientCertificate);
     // The chain is judged outside of the handshake, once for all connections that show it. This callback answers a number above 0.
     ssl.CTX_set_cert_verify_callback(context, addressOfFunction("uv_version"), 0);

@@ -62,12 +62,24 @@ export function reasonOf(code: number): number | undefined {
   return code >>> 23 === LIBRARY_SSL ? code & 0x7fffff : undefined;
 }
 
-/** What an error of OpenSSL's says about a peer. */
-export function explain(code: number): LayerFailure {
+/**
+ * Alerts that say nothing about an error: close_notify and no_renegotiation may have been sent before it, and OpenSSL sends
+ * protocol_version also to a peer that does not speak TLS at all.
+ */
+const TELLS_NOTHING: readonly (number | undefined)[] = [
+  undefined,
+  ALERTS.close_notify,
+  ALERTS.no_renegotiation,
+  ALERTS.protocol_version,
+];
+
+/** What an error of OpenSSL's says about a peer. `sent`: the last alert that the peer was sent. */
+export function explain(code: number, sent?: number): LayerFailure {
   const reason = reasonOf(code);
   const alert = reason === undefined ? -1 : reason - ALERT_OFFSET;
   if (alert >= 0 && alert <= 255) return { cause: "alert", alert, code: nameOf(code) };
-  return { cause: "protocol", alert: REFUSED.get(reason ?? 0) ?? ALERTS.handshake_failure, code: nameOf(code) };
+  const told = TELLS_NOTHING.includes(sent) ? ALERTS.handshake_failure : sent!;
+  return { cause: "protocol", alert: REFUSED.get(reason ?? 0) ?? told, code: nameOf(code) };
 }
 
 /** "ERR_SSL_WRONG_VERSION_NUMBER", as Node spells it. */

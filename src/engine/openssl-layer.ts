@@ -2,6 +2,8 @@ import { InvariantError, NetworkError } from "../errors.ts";
 import { CALL, called, calling } from "../linux/last-call.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { HANDSHAKE_TYPES } from "../wire/numbers.ts";
+import { searchExtensions } from "../wire/unknown-extension.ts";
 import { actFor, callbacks, encode, identifierOf, type Listener } from "./callbacks.ts";
 import { encodeCertificate } from "./certificates.ts";
 import type { Context } from "./contexts.ts";
@@ -49,6 +51,8 @@ export interface OpensslOptions {
   readonly postHandshakeAuth?: boolean;
   /** Of a client: the largest group of Diffie-Hellman over integers that it computes with, in bits; undefined: OpenSSL's limit. */
   readonly mostGroupBits?: number | undefined;
+  /** Of a client: a ServerHello or HelloRetryRequest, with its header, before OpenSSL reads it. */
+  readonly onServerHello?: ((message: Buffer) => void) | undefined;
   /** Of a server: the protocol that it chooses; undefined: none. */
   readonly alpn?: string | undefined;
   /** Of a server: the OCSP responses for the context's identities, in their order. */
@@ -101,6 +105,9 @@ const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
 
 /** A record with an alert alone, in bytes: a ServerHello is longer. */
 const ALERT_RECORD = 7;
+
+/** Where a ServerHello has its version, behind its header. */
+const VERSION_AT = 4;
 
 const HANDSHAKE = 0;
 const READ = 1;
@@ -178,7 +185,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
   /** How reading has ended, which OpenSSL must not be asked again after an error; 0: it has not. */
   #ended = 0;
   readonly #mostGroupBits: number | undefined;
-  #watchesGroup = false;
+  readonly #onServerHello: OpensslOptions["onServerHello"];
+  /** What the server's messages are looked at for. */
+  #watches: "extensions" | "group" | "nothing" = "nothing";
+  #listens = false;
   /** TLS 1.3, where messages after the handshake are usual. */
   #isModern = false;
   #lateSteps = 0;
@@ -214,6 +224,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#carrier = end;
     this.#writer = writer;
     this.#context = context;
+    this.#onServerHello = options.onServerHello;
     this.#onServerSession = options.onServerSession;
     this.#onSession = options.onSession;
     this.#onKey = onKey;
@@ -241,6 +252,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     if (serverName !== undefined) ssl.ctrlText(this.#ssl, CTRL.SET_TLSEXT_HOSTNAME, 0, serverName);
     if (staple) ssl.ctrl(this.#ssl, CTRL.SET_TLSEXT_STATUS_REQ_TYPE, STATUSTYPE_OCSP, 0);
     session?.offer(this.#ssl);
+    this.#watches = "extensions";
   }
 
   #standInside(below: Wire): Inside {
@@ -273,7 +285,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
     if (this.#ssl === 0) return;
     this.#isModern = ssl.version(this.#ssl) >= VERSIONS["TLSv1.3"];
     if (this.#isModern) this.#eraseExchange();
-    if (this.#watchesGroup) ssl.set_msg_callback(this.#ssl, 0);
+    this.#watches = "nothing";
+    this.#listen(false);
   }
 
   /**
@@ -507,7 +520,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   onStep(): void {
-    if (!this.#isUp) this.#watchGroup();
+    if (!this.#isUp) this.#watch();
     else if (this.#operation === READ) this.#onLateStep();
   }
 
@@ -521,13 +534,47 @@ export class OpensslLayer implements Layer, Writing, Listener {
     ssl.set_shutdown(this.#ssl, STOP_READING);
   }
 
-  /** Once the suite is known: each message of such a handshake costs a callback. */
+  onMessage(message: () => Buffer): number | undefined {
+    if (this.#watches !== "extensions") return undefined;
+    // Records cost callbacks too: until the next message begins, OpenSSL calls for none of them.
+    this.#listen(false);
+    const bytes = message();
+    if (bytes[0] === HANDSHAKE_TYPES.server_hello) this.#lookAtHello(bytes);
+    const { unknown, goesOn } = searchExtensions(bytes);
+    if (!goesOn) this.#watches = "nothing";
+    if (!unknown) return -1;
+    const detail = `it sent extension ${unknown.type}, which was not offered`;
+    this.#refusal = { alert: ALERTS.unsupported_extension, detail };
+    return unknown.at;
+  }
+
+  #lookAtHello(message: Buffer): void {
+    this.#onServerHello?.(message);
+    const version = message.length < VERSION_AT + 2 ? 0 : message.readUInt16BE(VERSION_AT);
+    if (version <= VERSIONS["TLSv1.2"]) return;
+    // OpenSSL says the same of it as of a version that is too old.
+    const detail = `it chose version 0x${version.toString(16).padStart(4, "0")}, which was not offered`;
+    this.#refusal = { alert: ALERTS.illegal_parameter, detail };
+  }
+
+  /** A message of the handshake begins to come. */
+  #watch(): void {
+    if (this.#watches === "extensions") this.#listen(this.#sent > 0);
+    else if (this.#watches === "nothing" && this.#mostGroupBits !== undefined) this.#watchGroup();
+  }
+
+  /** Once the suite is known, where the ServerHello was all that had extensions. */
   #watchGroup(): void {
-    if (this.#mostGroupBits === undefined || this.#watchesGroup) return;
     const suite = ssl.get_pending_cipher(this.#ssl);
     if (suite === 0 || !ssl.CIPHER_standard_name(suite)?.startsWith("TLS_DHE_")) return;
-    this.#watchesGroup = true;
-    ssl.set_msg_callback(this.#ssl, callbacks.message);
+    this.#watches = "group";
+    this.#listen(true);
+  }
+
+  #listen(listens: boolean): void {
+    if (listens === this.#listens) return;
+    this.#listens = listens;
+    ssl.set_msg_callback(this.#ssl, listens ? callbacks.message : 0);
   }
 
   takesGroup(bits: number): boolean {
@@ -619,7 +666,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     const code = takeError();
     if (code === 0) return RESET;
     if (reasonOf(code) === UNEXPECTED_EOF) return this.#carrier.isReset ? RESET : TRUNCATED;
-    this.failure ??= { ...explain(code), ...this.#refusal };
+    this.failure ??= { ...explain(code, this.alertSent), ...this.#refusal };
     return BROKEN;
   }
 }

@@ -13,23 +13,13 @@ export interface Shaken {
   readonly certificateRequested: boolean;
 }
 
-/**
- * Shakes hands with a peer on the layer that its end has. The end stays open when that fails. `timeout` in ms. `watch` looks at what has
- * come before the layer reads it.
- */
-export async function shakeHands(
-  peer: Side,
-  end: End,
-  layer: Layer,
-  timeout: number,
-  watch?: { look(): void },
-): Promise<Shaken | LegFailure> {
+/** Shakes hands with a peer on the layer that its end has. The end stays open when that fails. `timeout` in ms. */
+export async function shakeHands(peer: Side, end: End, layer: Layer, timeout: number): Promise<Shaken | LegFailure> {
   let certificateRequested = false;
   try {
     const outcome = await until(
       [end],
       () => {
-        watch?.look();
         for (;;) {
           const step = layer.handshake();
           if (step === "waiting") return undefined;

@@ -59,7 +59,7 @@ export interface ServerLeg extends Leg {
   readonly onAskedLate?: (listener: () => void) => void;
   /** The OCSP response that the server stapled to its certificate, as it came. */
   readonly staple?: Buffer | undefined;
-  /** Its ServerHello, where somebody wants it and it came in one piece. */
+  /** Its ServerHello, where somebody wants it. In SSL 3.0 it is not kept. */
   readonly hello?: ServerHello | undefined;
 }
 

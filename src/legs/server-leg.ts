@@ -2,19 +2,19 @@ import { Context } from "../engine/contexts.ts";
 import type { End } from "../engine/end.ts";
 import { NOTHING_NOW } from "../engine/layer.ts";
 import { SCRATCH } from "../engine/loop.ts";
-import { OpensslLayer } from "../engine/openssl-layer.ts";
-import type { Session } from "../engine/session.ts";
+import { OpensslLayer, type OpensslOptions } from "../engine/openssl-layer.ts";
 import { until } from "../engine/wait.ts";
 import type { Writer } from "../engine/writer.ts";
-import { ConfigError, NetworkError } from "../errors.ts";
+import { ConfigError, NetworkError, PeerError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
+import { HANDSHAKE_HEADER } from "../wire/record.ts";
+import { readServerHello, type ServerHello } from "../wire/server-hello.ts";
 import type { ContextCache } from "./contexts.ts";
 import { explain, negotiatedOf, shakeHands } from "./handshake.ts";
 import type { KeyTaker, LegFailure, ServerLeg } from "./leg.ts";
 import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
-import { ServerHelloWatch } from "./server-hello.ts";
 import { rememberChain, type ServerResumption, SessionMemory, type ShownChain } from "./server-session.ts";
 import { keyUseOf, readShown } from "./shown-chain.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
@@ -75,11 +75,13 @@ async function shakeHandsWithServer(
   options: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const earlier = memory?.find();
-  // What comes inside of another layer cannot be looked at before it is read.
-  const isBare = !end.isLayered && !end.hasUnread;
-  const watch = options.seesHello && isBare ? new ServerHelloWatch(end) : undefined;
-  const layer = layerFor(end, context, offer, options, { session: earlier?.session, take: memory?.take });
-  const shaken = await shakeHands("server", end, layer, options.timeout, watch);
+  let serverHello: ServerHello | undefined;
+  const layer = layerFor(end, context, offer, options, {
+    session: earlier?.session,
+    onServerSession: memory?.take,
+    onServerHello: options.seesHello ? (message) => (serverHello = readableHello(message)) : undefined,
+  });
+  const shaken = await shakeHands("server", end, layer, options.timeout);
   const failure =
     shaken.kind === "failed"
       ? shaken
@@ -106,7 +108,7 @@ async function shakeHandsWithServer(
     kind: "up",
     ...{ certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite) },
     staple: layer.staple(),
-    ...(watch?.hello && { hello: watch.hello }),
+    ...(serverHello && { hello: serverHello }),
     negotiated,
     certificateRequested: shaken.certificateRequested === true,
     onAskedLate(listener) {
@@ -169,15 +171,24 @@ function layerFor(
   context: Context,
   { serverName, postHandshakeAuth }: Offer,
   { writer, dhBits, staple = false, takeKey }: ServerLegOptions,
-  { session, take }: { readonly session: Session | undefined; readonly take: ((session: Session) => void) | undefined },
+  own: Pick<OpensslOptions, "session" | "onServerSession" | "onServerHello">,
 ): OpensslLayer {
   const layer = new OpensslLayer({
-    ...{ end, writer, context, serverName, session, staple, postHandshakeAuth, mostGroupBits: dhBits },
-    onServerSession: take,
+    ...{ end, writer, context, serverName, staple, postHandshakeAuth, mostGroupBits: dhBits, ...own },
     onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
   });
   end.push(layer);
   return layer;
+}
+
+/** Undefined: OpenSSL says what is wrong with it. */
+function readableHello(message: Buffer): ServerHello | undefined {
+  try {
+    return readServerHello(message.subarray(HANDSHAKE_HEADER));
+  } catch (error) {
+    if (!(error instanceof PeerError)) throw error;
+    return undefined;
+  }
 }
 
 /** ms that a server is given to refuse, beyond its own pace. */

@@ -14,6 +14,7 @@ export const HANDSHAKE_TYPES = {
   client_hello: 1,
   server_hello: 2,
   new_session_ticket: 4,
+  encrypted_extensions: 8,
   certificate: 11,
   server_key_exchange: 12,
   certificate_request: 13,
