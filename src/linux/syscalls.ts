@@ -56,6 +56,7 @@ const calls = {
   pwritev2: libc.func("intptr_t pwritev2(int, const void *, int, int64_t, int)"),
   mmap: libc.func("void *mmap(void *, size_t, int, int, int, int64_t)"),
   munmap: libc.func("int munmap(uint64_t, size_t)"),
+  madvise: libc.func("int madvise(uint64_t, size_t, int)"),
 } as const;
 
 /** Makes a socket, and returns its file descriptor. */
@@ -180,6 +181,7 @@ export function writeWith(flags: number, fd: number, pieces: readonly Buffer[], 
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MADV_DONTNEED = 4;
 const MAP_FAILED = 0xffffffffffffffffn;
 
 /** The first bytes of a file as memory, for the life of the process: what is written to it is in the file at once. */
@@ -202,6 +204,11 @@ function map(fd: number, bytes: number, protection: number): { readonly memory: 
 /** Takes back what `mapForReading` mapped. Nothing may read it any more. */
 export function unmap(memory: bigint, bytes: number): void {
   must(calls.munmap(memory, bytes), "munmap");
+}
+
+/** The pages of a mapped file leave this process. Whoever reads them once more gets them from the file again (madvise(2)). */
+export function forget(memory: bigint, bytes: number): void {
+  must(calls.madvise(memory, bytes, MADV_DONTNEED), "madvise");
 }
 
 /** Moves the calling thread into the network namespace of this file descriptor. */

@@ -1,5 +1,5 @@
 import { ConfigError } from "../errors.ts";
-import { mapFile } from "../linux/mapped-file.ts";
+import { letGo, mapFile } from "../linux/mapped-file.ts";
 import type { WorkerSetup } from "../messages.ts";
 import type { PolicySource } from "../policy/rule.ts";
 
@@ -20,7 +20,11 @@ export function withLists({ policy, lists }: Pick<WorkerSetup, "policy" | "lists
       }
     });
   const mapped = { ...policy, lists: { bypass: map("bypass"), decrypt: map("decrypt") } };
-  for (const file of tables.keys())
-    if (!lists.bypass.includes(file) && !lists.decrypt.includes(file)) tables.delete(file);
+  for (const [file, table] of tables) {
+    if (lists.bypass.includes(file) || lists.decrypt.includes(file)) continue;
+    tables.delete(file);
+    // Sessions that began under it have the policy as long as they live, and have asked it already.
+    letGo(table);
+  }
   return mapped;
 }
