@@ -75,7 +75,8 @@ export class Loop {
   #busy: Task[] = [];
   #nextBusy = 0;
   #isRunning = false;
-  #immediate: NodeJS.Immediate;
+  /** Undefined: there is nothing to watch and nothing to run. An immediate runs whenever the process wakes up, for whatever reason. */
+  #immediate: NodeJS.Immediate | undefined;
 
   constructor() {
     this.#epoll = must(libc.epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
@@ -84,7 +85,6 @@ export class Loop {
     if (uv.poll_init(uv.default_loop(), this.#poll, this.#epoll) !== 0) throw new InvariantError("uv_poll_init failed");
     if (uv.poll_start(this.#poll, UV_READABLE, nothing) !== 0) throw new InvariantError("uv_poll_start failed");
     uv.unref(this.#poll);
-    this.#immediate = setImmediate(this.#turn).unref();
   }
 
   /** Descriptors that are watched now. */
@@ -104,6 +104,7 @@ export class Loop {
     // What is watched keeps the process alive, as Node's sockets do.
     if (this.#size === 0) uv.ref(this.#poll);
     this.#size += 1;
+    this.#immediate ??= setImmediate(this.#turn).unref();
   }
 
   /** The descriptor is about to be closed. That takes it out of the epoll set, unless its connection has another descriptor. */
@@ -120,7 +121,9 @@ export class Loop {
     if (task.queued) return;
     task.queued = true;
     this.#ready.push(task);
-    if (!this.#isRunning) this.#immediate.ref();
+    if (this.#isRunning) return;
+    this.#immediate ??= setImmediate(this.#turn);
+    this.#immediate.ref();
   }
 
   readonly #turn = (): void => {
@@ -130,8 +133,9 @@ export class Loop {
     } finally {
       // Also after a bug: without the next turn all connections would hang.
       this.#isRunning = false;
-      this.#immediate = setImmediate(this.#turn);
-      if (this.#next === this.#ready.length && this.#nextBusy === this.#busy.length) this.#immediate.unref();
+      const isIdle = this.#next === this.#ready.length && this.#nextBusy === this.#busy.length;
+      this.#immediate = isIdle && this.#size === 0 ? undefined : setImmediate(this.#turn);
+      if (isIdle) this.#immediate?.unref();
     }
   };
 
