@@ -409,6 +409,8 @@ class Relay implements Task {
   #stop(): void {
     this.#isOver = true;
     unwatchIdle(this);
+    // Nobody is told that an end is closed: the error would cost as much as closing it.
+    for (const end of [this.#up.from, this.#up.to]) if (end.relay === this) end.relay = undefined;
     this.#up.splice?.free();
     this.#down.splice?.free();
   }
