@@ -30,7 +30,8 @@ function firstNames(certificate: CertificateRecord): CertificateRecord {
 
 function boundFields<Fields extends object>(fields: Fields): Fields {
   let changed: Fields | undefined;
-  for (const [key, value] of Object.entries(fields)) {
+  for (const key in fields) {
+    const value = fields[key];
     const kept = bound(value);
     if (kept !== value) changed = { ...(changed ?? fields), [key]: kept };
   }
@@ -42,9 +43,8 @@ function bound(value: unknown): unknown {
   if (typeof value === "string") return cut(value);
   if (typeof value !== "object" || value === null) return value;
   if (!Array.isArray(value)) return boundFields(value);
-  const kept = value.length > MOST_ENTRIES ? value.slice(0, MOST_ENTRIES) : value;
-  const entries = kept.map(bound);
-  return kept === value && entries.every((entry, index) => entry === value[index]) ? value : entries;
+  if (value.length > MOST_ENTRIES) return value.slice(0, MOST_ENTRIES).map(bound);
+  return value.every((entry) => bound(entry) === entry) ? value : value.map(bound);
 }
 
 function cut(text: string): string {

@@ -101,7 +101,8 @@ export function advance(session: Session, news: SessionUpdate, now: number): Ses
 
 /** How the peers left is recorded at the end, for example after an idle timeout: it is not activity. */
 function isDeparture(news: SessionUpdate): boolean {
-  return Object.keys(news).every((key) => key === "clientLeft" || key === "serverLeft");
+  for (const key in news) if (key !== "clientLeft" && key !== "serverLeft") return false;
+  return true;
 }
 
 /**

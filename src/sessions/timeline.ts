@@ -24,14 +24,15 @@ const REACHES: readonly (readonly [mark: Mark, reaches: (news: SessionUpdate, re
  */
 export function timelineAfter(record: Session, news: SessionUpdate, now: number): Timeline | undefined {
   const { timeline = {}, start } = record;
-  const marks = REACHES.filter(([mark, reaches]) => timeline[mark] === undefined && reaches(news, record)).map(
-    ([mark]) => mark,
-  );
-  if (news.verdict != null) marks.push("decided");
-  if (marks.length === 0) return undefined;
   // The clock may have been set back.
   const passed = Math.max(0, now - start);
-  return { ...timeline, ...Object.fromEntries(marks.map((mark) => [mark, passed])) };
+  let marked: { -readonly [Name in Mark]?: number } | undefined;
+  for (const [mark, reaches] of REACHES) {
+    if (timeline[mark] !== undefined || !reaches(news, record)) continue;
+    marked ??= { ...timeline };
+    marked[mark] = passed;
+  }
+  return news.verdict != null ? { ...timeline, ...marked, decided: passed } : marked;
 }
 
 /**
