@@ -33,12 +33,14 @@ export async function reach(
 
     const na = arrival.client ? "EST" : "SYN_RCV";
     const leadingTo = (to: Endpoint) => ({ server: to, communityId: communityId(session.client, to) ?? null });
-    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, ...leadingTo({ address: addresses[0] ?? host, port }) });
+    const wanted = { address: addresses[0] ?? host, port };
+    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, ...leadingTo(wanted) });
     const kept = arrival.server;
     const server = kept?.isOpen && !kept.hasLeft ? kept : await arrival.dial(addresses, port);
     connections.add(server);
     const endpoint = { address: server.remote()?.address ?? host, port };
-    session.note({ state: `${na}:EST:INIT:INIT`, ...leadingTo(endpoint), seenAs: server.local() ?? null });
+    const other = endpoint.address !== wanted.address && leadingTo(endpoint);
+    session.note({ state: `${na}:EST:INIT:INIT`, ...other, seenAs: server.local() ?? null });
     return { server, endpoint };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;

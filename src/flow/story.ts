@@ -13,7 +13,7 @@ import type { Chain } from "../tools/chain.ts";
 import { type Endpoint, nameVersion, type Side } from "../vocabulary.ts";
 import { nameAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { ja3, ja3Text, ja4 } from "../wire/fingerprint.ts";
+import { fingerprints, ja3Text } from "../wire/fingerprint.ts";
 import type { Node, SessionHandle } from "./stages.ts";
 
 /** What every step of a session works with. */
@@ -154,8 +154,7 @@ export function noteHello(
   facts?: Facts,
 ): void {
   session.noteDetails(() => ({ ja3Text: ja3Text(hello), clientAlpns: hello.alpnProtocols }));
-  const fingerprints = { ja3: ja3(hello), ja4: ja4(hello) };
-  const said = { protocol, sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints };
+  const said = { protocol, sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints(hello) };
   session.note(facts ? { ...said, facts: kept(facts) } : said);
 }
 

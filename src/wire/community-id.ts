@@ -10,8 +10,9 @@ const TCP = 6;
  * Suricata and Arkime compute the same, in either direction. Undefined: an end is not an IP literal.
  */
 export function communityId(one: Endpoint, other: Endpoint): string | undefined {
-  if (!ipaddr.isValid(one.address) || !ipaddr.isValid(other.address)) return undefined;
-  const [from, to] = ofOneFamily(ipaddr.process(one.address), ipaddr.process(other.address));
+  const [near, far] = [addressOf(one.address), addressOf(other.address)];
+  if (!near || !far) return undefined;
+  const [from, to] = ofOneFamily(near, far);
   const ends = [end(from, one.port), end(to, other.port)] as const;
   const [first, second] = Buffer.compare(ends[0].key, ends[1].key) <= 0 ? ends : [ends[1], ends[0]];
   const seed = Buffer.alloc(2);
@@ -20,6 +21,19 @@ export function communityId(one: Endpoint, other: Endpoint): string | undefined 
 }
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+/** Addresses that were read lately: reading costs more than the hash. */
+const recent = new Map<string, Address | undefined>();
+const MOST_RECENT = 1_000;
+
+function addressOf(text: string): Address | undefined {
+  const known = recent.get(text);
+  if (known || recent.has(text)) return known;
+  const read = ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
+  if (recent.size === MOST_RECENT) recent.clear();
+  recent.set(text, read);
+  return read;
+}
 
 /** Both addresses of a packet have one family, as in the feeds' packets. */
 function ofOneFamily(one: Address, other: Address): [Address, Address] {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { createClientHelloReader } from "./client-hello-reader.ts";
-import { ja3, ja3sText, ja3Text, ja4 } from "./fingerprint.ts";
+import { fingerprints, ja3, ja3sText, ja3Text, ja4 } from "./fingerprint.ts";
 
 function recorded(client: string): ClientHello {
   const sighting = createClientHelloReader().push(RECORDED[client]!);
@@ -88,3 +88,22 @@ for (const [protocol, code] of ALPN) {
     assert.equal(ja4({ ...CHROME, alpnProtocols: [protocol] }).slice(8, 10), code);
   });
 }
+
+test("A hello that differs from an earlier one in anything that is hashed has fingerprints of its own", () => {
+  const first = recorded("chromium");
+  const { signatureAlgorithms, cipherSuites, extensions, versions, supportedGroups } = first;
+  const others: readonly Partial<ClientHello>[] = [
+    { signatureAlgorithms: signatureAlgorithms.slice(1) },
+    { cipherSuites: cipherSuites.slice(1) },
+    { extensions: extensions.slice(1) },
+    { versions: versions.slice(1) },
+    { supportedGroups: supportedGroups.slice(1) },
+    { alpnProtocols: [] },
+    { alpnProtocols: ["http/1.1"] },
+  ];
+  // Twice: made, and remembered.
+  for (const change of [{}, ...others, {}, ...others]) {
+    const hello = { ...first, ...change };
+    assert.deepEqual(fingerprints(hello), { ja3: ja3(hello), ja4: ja4(hello) });
+  }
+});

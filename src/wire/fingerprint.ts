@@ -4,6 +4,28 @@ import type { ClientHello } from "./client-hello.ts";
 import { EXTENSIONS } from "./numbers.ts";
 import type { ServerHello } from "./server-hello.ts";
 
+interface Fingerprints {
+  readonly ja3: string;
+  readonly ja4: string;
+}
+
+/** Fingerprints that were told lately, by what they are made of. Peers choose its length: what is longer is not remembered. */
+const recent = new Map<string, Fingerprints>();
+const [MOST_RECENT, LONGEST] = [500, 2_048];
+
+/** Both fingerprints. Clients repeat their hellos, and hashing one takes longer than reading it. */
+export function fingerprints(hello: ClientHello): Fingerprints {
+  const { signatureAlgorithms, versions, alpnProtocols } = hello;
+  const key = [ja3Text(hello), signatureAlgorithms.join("-"), versions[0], alpnProtocols[0]].join();
+  const known = recent.get(key);
+  if (known) return known;
+  const made = { ja3: ja3(hello), ja4: ja4(hello) };
+  if (key.length > LONGEST) return made;
+  if (recent.size === MOST_RECENT) recent.clear();
+  recent.set(key, made);
+  return made;
+}
+
 /** The JA3 fingerprint: the MD5, in hexadecimal, of `ja3Text`. */
 export function ja3(hello: ClientHello): string {
   return hash("md5", ja3Text(hello));
