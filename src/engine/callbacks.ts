@@ -10,6 +10,8 @@ import { addressOf, callback, copyFrom, crypto, libc, memory, ssl } from "./nati
 
 /** What a layer records and answers. */
 export interface Listener {
+  /** Makes the call. */
+  callOpenssl(): number;
   /** A fatal alert or close_notify passed. */
   onAlert(direction: "received" | "sent", description: number): void;
   /** A session that can be resumed later: a secret. OpenSSL's during the call. */
@@ -40,10 +42,10 @@ export interface Listener {
 /** The layer whose call into OpenSSL is under way. */
 let acting: Listener | undefined;
 
-/** Has `call` be about this layer. */
-export function actFor(listener: Listener, call: () => number): number {
+/** Has this layer make its call. */
+export function actFor(listener: Listener): number {
   acting = listener;
-  const result = call();
+  const result = listener.callOpenssl();
   acting = undefined;
   return result;
 }

@@ -83,7 +83,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   readable = true;
   /** There may be room to write. */
   writable = true;
-  readonly #layers: Layer[] = [];
+  /** From the lowest to the topmost. Like `#closing` it is replaced, never pushed to, which would make room for 17. */
+  #layers: readonly Layer[] = [];
   /** What carries the plaintext: the topmost layer, or the connection itself. */
   #top: Wire;
   #tcp: Tcp;
@@ -95,7 +96,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** What `writeBytes` has taken and the top has not. */
   readonly #queue: Buffer[] = [];
   #queued = 0;
-  #closing: (() => void)[] = [];
+  #closing: readonly (() => void)[] = [];
   /** The connection goes on without this end, by another descriptor. */
   #isDetached = false;
   /** It is closed with a RST. */
@@ -202,7 +203,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
       layer.free();
       throw new NetworkError("The connection is closed", "ECONNRESET");
     }
-    this.#layers.push(layer);
+    this.#layers = this.#layers.concat(layer);
     this.#top = layer;
   }
 
@@ -414,13 +415,13 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     // Layers and bytes that were put back read and write through it.
     fresh.#tcp = this.#tcp;
     fresh.#tcp.moveTo(fresh);
-    fresh.#layers.push(...this.#layers.splice(0));
+    [fresh.#layers, this.#layers] = [this.#layers, []];
     for (const layer of fresh.#layers) layer.moveTo(fresh);
     fresh.#top = fresh.#layers.at(-1) ?? fresh.#tcp;
     fresh.#unread = this.#unread;
     fresh.#queue.push(...this.#queue.splice(0));
     [fresh.#queued, fresh.#hasUrgent] = [this.#queued, this.#hasUrgent];
-    fresh.#closing = this.#closing.splice(0);
+    [fresh.#closing, this.#closing] = [this.#closing, []];
     [fresh.#hasLeft, fresh.#isReset, fresh.#finished] = [this.#hasLeft, this.#isReset, this.#finished];
     this.#isDetached = true;
     this.#unread = undefined;
@@ -465,12 +466,14 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     [this.task, this.relay] = [undefined, undefined];
     // An error has a stack, which costs as much as closing: mostly nobody waits any more.
     for (const task of waiting) task?.fail(why ?? new NetworkError("The connection was closed", "ECONNRESET"));
-    for (const tell of this.#closing.splice(0)) tell();
+    const closing = this.#closing;
+    this.#closing = [];
+    for (const tell of closing) tell();
   }
 
   /** Calls once the connection is closed, by whomever; at once when it is already. */
   onceClosed(tell: () => void): void {
-    if (this.#isOpen) this.#closing.push(tell);
+    if (this.#isOpen) this.#closing = this.#closing.concat(tell);
     else tell();
   }
 

@@ -134,6 +134,8 @@ const half = memory(4);
 /** What a layer inside of another one reads of it before OpenSSL takes it. Its content is valid during one call. */
 const relayed = permanent(SCRATCH);
 
+const NO_STAPLES: readonly undefined[] = [];
+
 /** What the peer used in a full handshake. */
 export interface PeerStrength {
   /** The size of its Diffie-Hellman group; undefined: the exchange was another one. */
@@ -195,28 +197,15 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #isAskedLate = false;
   /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
   #unwritten: Buffer | undefined;
-  readonly alpn: Buffer | undefined;
-  readonly resumable: Buffer | undefined;
-  readonly #staples: readonly (Buffer | undefined)[];
+  alpn: Buffer | undefined;
+  resumable: Buffer | undefined;
+  #staples: readonly (Buffer | undefined)[];
   pair: Pair | undefined;
   failure: LayerFailure | undefined;
   alertReceived: number | undefined;
   alertSent: number | undefined;
   /** Called once, when the server asks for a client certificate after the handshake: in TLS 1.3, or by renegotiation. */
   onAskedLate: (() => void) | undefined;
-  /** Where the call into OpenSSL is made: kept, so that nothing is allocated for a call. */
-  readonly #call = (): number => {
-    switch (this.#operation) {
-      case HANDSHAKE:
-        return ssl.do_handshake(this.#ssl);
-      case READ:
-        return ssl.read(this.#ssl, this.#at, this.#length);
-      case WRITE:
-        return ssl.write(this.#ssl, this.#at, this.#length);
-      case SHUTDOWN:
-        return ssl.shutdown(this.#ssl);
-    }
-  };
 
   constructor(options: OpensslOptions) {
     const { end, writer, context, serverName, session, staple, alpn, resumable, bond, onKey } = options;
@@ -230,7 +219,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#onKey = onKey;
     this.alpn = alpn === undefined ? undefined : fixed(Buffer.from(alpn, "latin1"));
     this.resumable = resumable;
-    this.#staples = options.staples ?? [];
+    this.#staples = options.staples ?? NO_STAPLES;
     this.#ssl = context.connection();
     live += 1;
     try {
@@ -281,6 +270,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   #comeUp(): void {
     this.#isUp = true;
+    // OpenSSL has asked for all of them by now.
+    [this.alpn, this.resumable, this.#staples] = [undefined, undefined, NO_STAPLES];
     // A callback may have closed the end.
     if (this.#ssl === 0) return;
     this.#isModern = ssl.version(this.#ssl) >= VERSIONS["TLSv1.3"];
@@ -481,7 +472,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
       this.#attached = pair;
     }
     calling(OPERATION_CALLS[this.#operation], this.#carrier.fd);
-    this.#result = actFor(this, this.#call);
+    this.#result = actFor(this);
     called();
     this.#error = this.#result > 0 ? 0 : ssl.get_error(this.#ssl, this.#result);
     try {
@@ -489,6 +480,19 @@ export class OpensslLayer implements Layer, Writing, Listener {
     } catch (error) {
       crypto.ERR_clear_error();
       throw error;
+    }
+  }
+
+  callOpenssl(): number {
+    switch (this.#operation) {
+      case HANDSHAKE:
+        return ssl.do_handshake(this.#ssl);
+      case READ:
+        return ssl.read(this.#ssl, this.#at, this.#length);
+      case WRITE:
+        return ssl.write(this.#ssl, this.#at, this.#length);
+      case SHUTDOWN:
+        return ssl.shutdown(this.#ssl);
     }
   }
 

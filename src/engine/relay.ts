@@ -112,7 +112,8 @@ class Relay implements Task {
   readonly #options: RelayOptions;
   readonly #outcome: Outcome;
   readonly #left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
-  readonly #truncated: Set<Side>;
+  /** Made when there is one. */
+  #truncated: Set<Side> | undefined;
   #first: Side | undefined;
   #isOver = false;
   #lastByte = performance.now();
@@ -124,13 +125,20 @@ class Relay implements Task {
     const { taps, sieves } = options;
     const isOpaque = taps.length === 0 && !sieves;
     const direction = (side: Side, from: End, to: End): Direction => ({
-      ...{ side, from, to, sieve: sieves?.[side], state: "open", held: 0, hasBegun: false },
-      ...{ splice: undefined, isOpaque },
+      side,
+      from,
+      to,
+      sieve: sieves?.[side],
+      state: "open",
+      held: 0,
+      hasBegun: false,
+      splice: undefined,
+      isOpaque,
     });
     this.#up = direction("client", client, server);
     this.#down = direction("server", server, client);
     this.#options = options;
-    this.#truncated = options.truncated ?? new Set();
+    this.#truncated = options.truncated;
     this.#outcome = outcome;
     this.#quiet = new Quiet(client, server, options.idle);
   }
@@ -361,7 +369,7 @@ class Relay implements Task {
   #hasEnded(direction: Direction, isTruncated: boolean): void {
     const { side } = direction;
     direction.state = "ending";
-    if (isTruncated) this.#truncated.add(side);
+    if (isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
     this.#first ??= side;
     this.#left[side] = "closed";
     for (const tap of this.#options.taps) tap.end(side);
@@ -371,7 +379,7 @@ class Relay implements Task {
   #end(direction: Direction): boolean {
     const { to } = direction;
     // A FIN alone ends the other side's TLS as this side's was ended.
-    if (!this.#truncated.has(direction.side) && !to.finish()) return false;
+    if (!this.#truncated?.has(direction.side) && !to.finish()) return false;
     to.fin();
     direction.state = "over";
     if (this.#up.state === "over" && this.#down.state === "over") this.#close();
@@ -400,7 +408,7 @@ class Relay implements Task {
   #close(): void {
     const { parties = PEERS } = this.#options;
     const first = this.#first!;
-    const how = this.#truncated.has(first) ? "ended the connection without close_notify" : "closed the connection";
+    const how = this.#truncated?.has(first) ? "ended the connection without close_notify" : "closed the connection";
     this.#settle(`${parties[first]} ${how}`, undefined);
     this.#up.from.close();
     this.#up.to.close();

@@ -54,7 +54,8 @@ export async function carry(arrival: Arrival, node: Node): Promise<Arrival | und
     clientConnections: new Set(clients),
   };
   try {
-    const reason = await begin(story);
+    const course = await begin(story);
+    const reason = typeof course === "string" ? course : await course();
     story.session.close(withDemand(story, reason), alertsOf(story), story.ending);
   } catch (error) {
     const reason = endOnError(story, error);
@@ -67,8 +68,11 @@ export async function carry(arrival: Arrival, node: Node): Promise<Arrival | und
   return story.next;
 }
 
-/** From the arrival to the first bytes. Each step answers why the session is over. */
-async function begin(story: Story): Promise<string> {
+/** Why the session is over; or its last part, the longest, which begins when all that led to it has returned and holds no memory. */
+type Course = string | (() => Promise<string>);
+
+/** From the arrival to the first bytes. Each step answers why the session is over, or how it goes on to its end. */
+async function begin(story: Story): Promise<Course> {
   const { arrival, node, session } = story;
 
   const destination = await arrival.locate();
@@ -111,7 +115,7 @@ async function begin(story: Story): Promise<string> {
 }
 
 /** The first bytes of both sides decide: TLS, plaintext that may become TLS, or plaintext for good. */
-async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefined): Promise<string> {
+async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefined): Promise<Course> {
   const { node, session } = story;
   const { client, server, endpoint } = layer;
   const { answer, client: head } = await node.streams.detect(client, server);
@@ -130,12 +134,12 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
 }
 
 /** A plaintext conversation is over, or has become TLS. */
-function goOn(story: Story, outcome: ConversationOutcome): Promise<string> | string {
+function goOn(story: Story, outcome: ConversationOutcome): Promise<Course> | string {
   return outcome.kind === "ended" ? outcome.reason : decide(story, outcome.layer, outcome.received);
 }
 
 /** The ClientHello is here: the sni phase. */
-async function decide(story: Story, layer: Layer, received: ReceivedHello): Promise<string> {
+async function decide(story: Story, layer: Layer, received: ReceivedHello): Promise<Course> {
   const { node, session } = story;
   const { destination, endpoint } = layer;
   const { hello } = received;
@@ -166,7 +170,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
 }
 
 /** The server goes first: its certificate decides, and shapes the one that the client is shown. */
-async function intercept(story: Story, layer: TlsLayer): Promise<string> {
+async function intercept(story: Story, layer: TlsLayer): Promise<Course> {
   const { node, session } = story;
   story.endTurn = await node.turns.take(session.client.address);
   const spared = judgeAgain(story, layer);
@@ -214,7 +218,7 @@ interface Decided {
 }
 
 /** The tools, then the client: it is shown a certificate, and the plaintext of the two legs is relayed. */
-async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: Decided): Promise<string> {
+async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: Decided): Promise<Course> {
   const { node, session, conversation } = story;
   const { client, received, endpoint, destination } = layer;
   const { alpn } = leg.negotiated;
@@ -245,6 +249,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
   story.endTurn?.();
+  story.endTurn = undefined;
   noticeDemands(story, leg, layer.serverKey);
   const { version } = clientLeg.negotiated;
   const { serverKey } = layer;
@@ -263,9 +268,10 @@ interface DecryptedFlow {
 }
 
 /** Both legs are up: their plaintext is relayed, unless a client in there asks a proxy for a tunnel. */
-async function relayDecrypted(story: Story, layer: Layer, decrypted: DecryptedFlow): Promise<string> {
+async function relayDecrypted(story: Story, layer: Layer, decrypted: DecryptedFlow): Promise<Course> {
   const found = await lookInside(story, layer, decrypted);
-  return found.kind === "data" ? carryPlaintext(story, layer.client, layer.server, decrypted) : goOn(story, found);
+  const { client, server } = layer;
+  return found.kind === "data" ? () => carryPlaintext(story, client, server, decrypted) : goOn(story, found);
 }
 
 /** The longest part of a session: what waits here holds nothing of the session's beginning. */

@@ -64,7 +64,12 @@ export async function relay(
   });
   // A late bypass has no place of its own: the record still says where the plaintext before it is.
   if (Object.keys(places).length > 0) session.note({ feeds: places });
-  const ending = await node.streams.relay(client, hops, server, session.meter, taps).finally(close);
+  let ending: RelayEnding;
+  try {
+    ending = await node.streams.relay(client, hops, server, session.meter, taps);
+  } finally {
+    close();
+  }
   session.note({ clientLeft: ending.clientLeft, serverLeft: ending.serverLeft });
   // What the story has noted before, an attack for example, is why it was ended.
   if (!story.ending || story.ending.carried) story.ending = endingOf(ending);

@@ -40,7 +40,7 @@ export interface Story {
   /** The handshakes of its TLS have begun. */
   isDecrypting?: true;
   /** Ends this client's turn for a handshake; undefined: none is under way. */
-  endTurn?: () => void;
+  endTurn?: (() => void) | undefined;
   /** What the server asked for and did not get: a part of a sentence. */
   asked?: string;
   /** The session's way through the inline tools, once it is connected. */

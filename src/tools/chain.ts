@@ -95,6 +95,9 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
   };
 }
 
+/** Most sessions' way: one for all of them, which holds nothing of theirs. */
+const NO_TOOLS: Chain = { kind: "ready", hops: [], passed: [], release() {} };
+
 export interface ChainTool extends ToolSettings {
   readonly open: Tool;
   /** The tool reads no other protocol; undefined: it reads all. */
@@ -108,7 +111,7 @@ export function createChains(tools: readonly ChainTool[], traffic: ToolTraffic, 
   return {
     async connect(subject, wanted, onProgress) {
       const chosen = choose(tools, subject, wanted);
-      if (chosen.length === 0) return { kind: "ready", hops: [], passed: [], release() {} };
+      if (chosen.length === 0) return NO_TOOLS;
       onProgress("SYN_SENT:INIT");
       let missing = chosen.length;
       const onReturn = () => {
