@@ -2,6 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { bounded } from "../sessions/bounds.ts";
 import { LIVE, outcomeOf } from "../sessions/outcome.ts";
 import type { Session } from "../sessions/record.ts";
+import { openSession } from "../sessions/session.ts";
 import type { Migration } from "./database.ts";
 
 /** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
@@ -54,8 +55,9 @@ export function endingColumns({ server, outcome, cause, blame, rule }: Session) 
 }
 
 export function recordOf(row: Record<string, unknown>): Session {
-  // Earlier versions recorded every name of a certificate, and no outcome.
-  const session: Session = bounded(JSON.parse(String(row["record"])));
-  if (session.outcome !== undefined) return session;
+  // Earlier versions recorded every name of a certificate, and neither an outcome nor the fields that have come since.
+  const written: Session = bounded(JSON.parse(String(row["record"])));
+  const session: Session = { ...openSession({ ...written, state: "EST:INIT:INIT:INIT" }, written.start), ...written };
+  if (written.outcome !== undefined) return session;
   return { ...session, ...(session.end === null ? LIVE : outcomeOf(session, undefined)) };
 }

@@ -107,6 +107,15 @@ test("Records of earlier versions, with every name of a certificate, are shown w
   store.close();
 });
 
+test("A record of an earlier version has what has come since, with its default", () => {
+  const store = openStore(join(root, "earlier.db"), false);
+  const { page: _, clientLeft: __, ja4: ___, ...old } = ended("old", 1000);
+  store.write([old as Session]);
+  const [found] = store.records(store.numbers({}, 10));
+  assert.deepEqual([found?.page, found?.clientLeft, found?.ja4, found?.id], [null, null, null, "old"]);
+  store.close();
+});
+
 test("A history of an earlier version gets the outcomes of its sessions, and they are found", async () => {
   const options = optionsIn();
   const refused = { verdict: "decrypt", phase: "sni", server: { address: "192.0.2.1", port: 443 } } as const;
