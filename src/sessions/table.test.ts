@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { Session } from "./record.ts";
-import { compileQuery } from "./search.ts";
+import { compareSessions, compileQuery } from "./search.ts";
 import { openSession } from "./session.ts";
 import { LiveTable, type SessionChange } from "./table.ts";
 
@@ -133,4 +133,25 @@ test("A listener may have any name", () => {
   const table = new LiveTable();
   table.apply([born("a", { listener: "constructor" }), born("b", { listener: "__proto__" })]);
   assert.deepEqual(Object.keys(table.counters()), ["constructor", "__proto__"]);
+});
+
+test("The newest live sessions are found in whatever order they are reported", () => {
+  const start = fc.integer({ min: 0, max: 40 });
+  const reports = fc.array(fc.record({ start, isOver: fc.boolean(), sni: fc.constantFrom("a.example", "b.example") }));
+  fc.assert(
+    fc.property(reports, fc.integer({ min: 1, max: 12 }), (given, limit) => {
+      const table = new LiveTable();
+      const live: Session[] = [];
+      for (const [at, { isOver, ...news }] of given.entries()) {
+        const session = born(`s${at}`, news);
+        table.apply([session, { id: session.id, connectHost: "c.example" }]);
+        if (isOver) table.apply([{ id: session.id, end: 99 }]);
+        else live.push(session);
+      }
+      const wanted = live.sort(compareSessions);
+      assert.equal(ids(table.search({}, limit)), ids(wanted.slice(0, limit)));
+      const ofState = wanted.filter(({ state }) => state === "EST:INIT:INIT:INIT");
+      assert.equal(ids(table.search({ state: "EST:INIT:INIT:INIT" }, limit)), ids(ofState.slice(0, limit)));
+    }),
+  );
 });

@@ -23,6 +23,9 @@ const RECENT_BYTES = 8_192;
 export class LiveTable {
   readonly #live = new Map<string, Session>();
   readonly #hosts = new HostIndex();
+  /** The latest start of a live session, and by how many ms one may have begun before another that was reported earlier. */
+  #newest = Number.NEGATIVE_INFINITY;
+  #disorder = 0;
   readonly #interning = new Interning();
   readonly #closed;
   readonly #ended = noCounters();
@@ -79,11 +82,22 @@ export class LiveTable {
     const host = query.sni ?? query.host;
     const names = host === undefined ? undefined : compileHost(host).names;
     const ids = names && this.#hosts.find(names);
-    const sessions = ids
-      ? [...ids].map((id) => this.#live.get(id)!)
-      : // Nearly sorted then, which takes little time: workers report one after the other.
-        [...this.#live.values()].reverse();
-    return sessions.filter(compileQuery(query)).sort(compareSessions).slice(0, limit);
+    const matches = compileQuery(query);
+    if (ids) return first([...ids].map((id) => this.#live.get(id)!).filter(matches), limit);
+    return first(this.#newestFirst(matches, limit), limit);
+  }
+
+  /** At least the first `limit` that match. Workers report one after the other, so few more are looked at. */
+  #newestFirst(matches: (session: Session) => boolean, limit: number): Session[] {
+    const found: Session[] = [];
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const session of [...this.#live.values()].reverse()) {
+      if (found.length >= limit && session.start + this.#disorder < oldest) break;
+      if (!matches(session)) continue;
+      if (found.length < limit) oldest = Math.min(oldest, session.start);
+      found.push(session);
+    }
+    return found;
   }
 
   live(): Iterable<Session> {
@@ -103,10 +117,17 @@ export class LiveTable {
   }
 
   #put(before: Session | undefined, after: Session): void {
+    if (!before) this.#noteStart(after.start);
     this.#live.set(after.id, after);
     if (before && sameHosts(before, after)) return;
     if (before) this.#hosts.remove(before);
     this.#hosts.add(after);
+  }
+
+  #noteStart(start: number): void {
+    if (this.#live.size === 0) [this.#newest, this.#disorder] = [start, 0];
+    this.#disorder = Math.max(this.#disorder, this.#newest - start);
+    this.#newest = Math.max(this.#newest, start);
   }
 
   #retire(before: Session | undefined, after: Session): void {
@@ -143,6 +164,10 @@ class HostIndex {
   find(names: readonly string[]): ReadonlySet<string> {
     return new Set(names.flatMap((name) => [...(this.#ids.get(name) ?? [])]));
   }
+}
+
+function first(sessions: Session[], limit: number): readonly Session[] {
+  return sessions.sort(compareSessions).slice(0, limit);
 }
 
 function isWhole(change: SessionChange): change is Session {
