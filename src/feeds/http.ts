@@ -58,7 +58,7 @@ export async function createHttpFeed(options: HttpOptions): Promise<Feed> {
       counts.sessions += 1;
       if (link) return link.open(session, now);
       counts.dropped += 1;
-      return { data() {}, end() {}, reset() {}, close() {} };
+      return LEFT_BEHIND;
     },
     pressure: () => undefined,
     counters: () => ({
@@ -73,6 +73,8 @@ export async function createHttpFeed(options: HttpOptions): Promise<Feed> {
     },
   };
 }
+
+const LEFT_BEHIND: FeedFlow = { data() {}, end() {}, reset() {}, close() {} };
 
 /** The way to the feed's process. */
 class ViewLink {
@@ -89,6 +91,7 @@ class ViewLink {
   }
 
   open(session: FeedSession, now: number): FeedFlow {
+    if (!this.#hasRoom(HEAD)) return LEFT_BEHIND;
     this.#sessions = (this.#sessions + 1) % 2 ** 32;
     const number = this.#sessions;
     let isOver = false;
@@ -118,14 +121,17 @@ class ViewLink {
 
   /** Answers false where too much waits already: the session is left behind. */
   #data(session: number, from: Side, bytes: Uint8Array): boolean {
-    if (this.#socket.writableLength + this.#used + bytes.length > LIMIT || this.#socket.destroyed) {
-      this.#counts.dropped += 1;
-      return false;
-    }
+    if (!this.#hasRoom(bytes.length)) return false;
     const now = Date.now();
     for (let at = 0; at < bytes.length; at += PAYLOAD)
       this.#send(DATA[from], session, now, bytes.subarray(at, at + PAYLOAD));
     return true;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const hasRoom = this.#socket.writableLength + this.#used + bytes <= LIMIT && !this.#socket.destroyed;
+    if (!hasRoom) this.#counts.dropped += 1;
+    return hasRoom;
   }
 
   #send(kind: number, session: number, time: number, payload: Uint8Array): void {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, type TestContext, test } from "node:test";
@@ -254,6 +255,24 @@ function folder(t: TestContext): string {
 function openFeed(dataDir: string, log = SILENT) {
   return createHttpFeed({ name: "http", dataDir, worker: 0, log, flows: ["decrypted"], retry: 20 });
 }
+
+test("Sessions are left behind when the view reads nothing, also those that only begin", async (t) => {
+  const dataDir = folder(t);
+  mkdirSync(join(dataDir, "feeds"));
+  const deaf = createServer({ pauseOnConnect: true });
+  await once(deaf.listen(viewSocket(dataDir, "http")), "listening");
+  t.after(() => deaf.close());
+  const connected = once(deaf, "connection") as Promise<[Socket]>;
+  const feed = await openFeed(dataDir);
+  const [socket] = await connected;
+  t.after(() => socket.destroy());
+  const session = { ...SESSION, description: "x".repeat(60_000) };
+  for (let count = 0; count < 600; count += 1) feed.open(session, Date.now());
+  assert.ok(feed.counters().bytes < 34 * 1024 * 1024);
+  assert.ok(feed.counters().dropped > 0);
+  socket.destroy();
+  await feed.close();
+});
 
 test("A worker's feed reaches the view, and sessions go on when the view has gone", async (t) => {
   const dataDir = folder(t);
