@@ -165,13 +165,18 @@ export function legRecord({ version, suite, group, alpn, resumed }: Negotiated):
 function kept(facts: Facts): SessionUpdate["facts"] & object {
   return {
     upgraded: facts.upgraded === true,
-    alpn: facts.alpn?.join(",") ?? "",
+    // A name may be any bytes (RFC 7301, section 3.1), so also a comma.
+    alpn: facts.alpn?.map(encodeName).join(",") ?? "",
     versions: facts.versions?.map(nameVersion).join(",") ?? "",
     keyHeld: facts.keyHeld === true,
     clientCertificateDemanded: facts.clientCertificateDemanded === true,
     channelBound: facts.channelBound === true,
     certificateRefused: facts.certificateRefused === true,
   };
+}
+
+function encodeName(name: string): string {
+  return name.replaceAll("%", "%25").replaceAll(",", "%2C");
 }
 
 export function noteVerdict(session: SessionHandle, { action, phase, rule, reason, instead }: Verdict): void {

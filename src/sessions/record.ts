@@ -138,7 +138,11 @@ const left = z
 const facts = z
   .object({
     upgraded: z.boolean().describe("it began in plaintext: CONNECT, STARTTLS"),
-    alpn: z.string().describe("the protocols that the client offered, separated by commas"),
+    alpn: z
+      .string()
+      .describe(
+        "the protocols that the client offered, separated by commas; in them, a comma is %2C and a percent sign %25",
+      ),
     versions: z.string().describe("the versions that the client offered, separated by commas, the newest first"),
     keyHeld: z.boolean().describe("the node held a key for the server"),
     clientCertificateDemanded: z.boolean().describe("the server was known to demand a client certificate"),

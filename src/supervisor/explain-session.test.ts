@@ -57,6 +57,8 @@ test("Today's policy decides by the same facts, also by what only the ClientHell
   const host = explained({}, rule({ host: ["www.example.com"] }));
   assert.deepEqual([host.today?.verdict, host.today?.rule, host.differs], ["bypass", "r", true]);
   assert.ok(host.today?.entries.some(({ name, truth }) => name === "r" && truth === true));
+  const odd = explained({ facts: { ...KNOWN, alpn: "a%2Cb%252C" } }, rule({ alpn: ["a,b%2C"] }));
+  assert.deepEqual([odd.today?.verdict, odd.unsure], ["bypass", null]);
   const alpn = explained({}, rule({ alpn: ["h2", "http/1.1"] }));
   assert.deepEqual([alpn.today?.verdict, alpn.differs, alpn.unsure], ["bypass", true, null]);
   const versions = { ...SOURCE.versions, belowMin: "drop" as const };

@@ -43,9 +43,13 @@ function offeredOf({ alpn, versions, ...known }: NonNullable<Session["facts"]>):
   const isWhole = (text: string) => !text.endsWith("…");
   return {
     ...known,
-    ...(isWhole(alpn) && { alpn: namesIn(alpn) }),
+    ...(isWhole(alpn) && { alpn: namesIn(alpn).map(decodeName) }),
     ...(isWhole(versions) && { versions: namesIn(versions).map((name) => versionOf(name) ?? Number(name)) }),
   };
+}
+
+function decodeName(name: string): string {
+  return name.replaceAll("%2C", ",").replaceAll("%25", "%");
 }
 
 function namesIn(text: string): readonly string[] {
