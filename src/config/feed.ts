@@ -57,15 +57,19 @@ const macAddress = () =>
 
 const file = z.string().min(1);
 
-const pcapng = z.strictObject({
-  ...common,
-  kind: z.literal("pcapng").describe("Packets in pcapng files."),
-  directory: file.describe("The folder that the files are written to."),
+const rotation = {
   rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("Begin a new file at this size."),
   rotateAfter: duration({ min: "1s", max: "365d" })
     .optional()
     .describe("Begin a new file also at this age, such as 1h. Absent: only the size counts."),
   keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept; the oldest are deleted."),
+};
+
+const pcapng = z.strictObject({
+  ...common,
+  kind: z.literal("pcapng").describe("Packets in pcapng files."),
+  directory: file.describe("The folder that the files are written to."),
+  ...rotation,
   segment,
   mark: commentMark,
   ...filter,
@@ -107,12 +111,14 @@ const keylog = z.strictObject({
     .literal("keylog")
     .describe("The TLS keys of both legs, in the NSS key log format. Anyone with these keys can decrypt the sessions."),
   file: file.describe("The file that the keys are appended to."),
+  ...rotation,
 });
 
 const tlsLog = z.strictObject({
   ...common,
   kind: z.literal("tls-log").describe("One line of JSON for each TLS session: what an IDS would know of its TLS."),
   file: file.describe("The file that the lines are appended to."),
+  ...rotation,
   format: z
     .enum(["eve", "zeek"])
     .default("eve")
@@ -130,9 +136,7 @@ const http = z.strictObject({
   directory: file
     .optional()
     .describe("The folder for one line of JSON for each transaction. Absent: transactions are in memory only."),
-  rotate: pcapng.shape.rotate,
-  rotateAfter: pcapng.shape.rotateAfter,
-  keep: pcapng.shape.keep,
+  ...rotation,
   bodies: z
     .boolean()
     .default(false)

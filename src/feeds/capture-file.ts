@@ -117,7 +117,7 @@ export async function discard(file: CaptureFile): Promise<void> {
 }
 
 /**
- * Deletes all but the newest `share` files of this feed and worker, named `<name>-<time>-w<worker>.<extension>`. Files of
+ * Deletes all but the newest `share` files of this feed and worker, named `<name>-<time>-w<worker>.<extension>`; an empty extension has no dot. Files of
  * workers that no longer exist, after a start with fewer workers, count as those of another worker.
  */
 export async function prune(
@@ -130,12 +130,14 @@ export async function prune(
     share,
   }: { name: string; worker: number; workers: number; extension: string; share: number },
 ): Promise<void> {
+  const ending = extension === "" ? "" : `.${extension}`;
   const mine = (await readdir(directory)).filter((file) => {
     if (!file.startsWith(`${name}-`)) return false;
-    const found = /^\d{8}T\d{6}\.\d{3}Z-w(\d+)\.([a-z]+)$/.exec(file.slice(name.length + 1));
-    return found?.[2] === extension && Number(found[1]) % workers === worker % workers;
+    const found = /^\d{8}T\d{6}\.\d{3}Z-w(\d+)(.*)$/.exec(file.slice(name.length + 1));
+    return found?.[2] === ending && Number(found[1]) % workers === worker % workers;
   });
-  for (const file of mine.sort().slice(0, -share)) await rm(join(directory, file), { force: true });
+  for (const file of mine.sort().slice(0, Math.max(0, mine.length - share)))
+    await rm(join(directory, file), { force: true });
 }
 
 /** The reason in words: "no space left on device (ENOSPC)". */

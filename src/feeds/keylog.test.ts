@@ -4,6 +4,7 @@ import {
   chmodSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -29,12 +30,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const make = () =>
+const make = (more: Partial<Parameters<typeof createKeylogFeed>[0]> = {}) =>
   createKeylogFeed({
-    name: "keys",
-    file,
+    ...{ name: "keys", file, rotate: 100_000_000, keep: 10, worker: 0 },
     log: pino({ base: null }, { write: (line) => log.push(JSON.parse(line).msg) }),
     retry: 20,
+    ...more,
   });
 
 const run = (program: string, ...args: string[]) => execFileSync(program, args);
@@ -120,6 +121,41 @@ test("A file that was moved away is created again", async () => {
   await feed.close();
   const lines = `${readFileSync(`${file}.1`, "latin1")}${readFileSync(file, "latin1")}`;
   assert.equal(lines, Array.from({ length: number }, (_, index) => line(index + 1)).join(""));
+});
+
+/** What is in the folder of the file, the oldest first. */
+const files = () =>
+  readdirSync(join(file, "..")).sort((a, b) => Number(a === "tls.log") - Number(b === "tls.log") || (a < b ? -1 : 1));
+
+for (const keep of [3, 1]) {
+  test(`Of files that are full ${keep} are kept, with the one that is written`, async () => {
+    const workers = await Promise.all([0, 1].map((worker) => make({ rotate: 4 * line(0).length, keep, worker })));
+    for (let number = 0; number < 40; number += 1) {
+      const feed = workers[number % 2]!;
+      feed.takeKey!(Buffer.from(line(number)));
+      await until("the line", () => feed.counters().packets === Math.floor(number / 2) + 1);
+    }
+    for (const feed of workers) await feed.close();
+    assert.equal(files().length, keep);
+    assert.match(files()[0]!, keep === 1 ? /^tls\.log$/ : /^tls-\d{8}T\d{6}\.\d{3}Z-w[01]\.log$/);
+    const lines = files().map((name) => readFileSync(join(file, "..", name), "latin1"));
+    assert.ok(lines.at(-1)!.endsWith(line(39)));
+    for (const one of lines) assert.ok(one.length <= 8 * line(0).length && statSync(file).size > 0);
+    assert.deepEqual(log, []);
+  });
+}
+
+test("A file that is too old is moved away, and others of its folder stay", async () => {
+  const feed = await make({ rotateAfter: 1, keep: 1 });
+  writeFileSync(join(file, "..", "tls-notes.log"), "mine");
+  feed.takeKey!(Buffer.from(line(1)));
+  await until("the first line", () => feed.counters().packets === 1);
+  await until("a file that is made again", () => {
+    feed.takeKey!(Buffer.from(line(2)));
+    return !readFileSync(file, "latin1").startsWith(line(1));
+  });
+  await feed.close();
+  assert.deepEqual(files(), ["tls-notes.log", "tls.log"]);
 });
 
 test("A full disk stops the feed, which goes on with a new line when there is room", async (t) => {

@@ -1,8 +1,8 @@
-import { constants, type FileHandle, open } from "node:fs/promises";
-import { dirname } from "node:path";
+import { constants, type FileHandle, open, rename, stat } from "node:fs/promises";
+import { dirname, join, parse } from "node:path";
 import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
-import { isInPlace } from "./capture-file.ts";
+import { prune, reasonOf } from "./capture-file.ts";
 import type { FeedCounters, FeedFlow } from "./feed.ts";
 import { createRecovery, type Recovery } from "./recovery.ts";
 
@@ -10,6 +10,14 @@ export interface LineFileOptions {
   readonly name: string;
   /** Every worker appends to it. Created with mode 0600 when missing. */
   readonly file: string;
+  /** The file is given another name, and a new one begun, at this size in bytes. */
+  readonly rotate: number;
+  /** The same at this age, in ms; undefined: at any. */
+  readonly rotateAfter?: number | undefined;
+  /** How many files are kept, with the one that is written. */
+  readonly keep: number;
+  /** This worker's number. */
+  readonly worker: number;
   readonly log: Logger;
   /** ms until a stopped feed tries again. */
   readonly retry?: number | undefined;
@@ -26,7 +34,7 @@ export const NO_BYTES: FeedFlow = { data() {}, end() {}, reset() {}, close() {} 
 /** Appends lines to the file. One write is under way at a time; the lines that come meanwhile wait for the next. */
 export class LineFile {
   readonly #counts = { packets: 0, bytes: 0, dropped: 0 };
-  readonly #file: string;
+  readonly #options: LineFileOptions;
   readonly #recovery: Recovery;
   #opened: Opened | undefined;
   #pending: Buffer[] = [];
@@ -34,8 +42,9 @@ export class LineFile {
   #waiting = 0;
   #writing: Promise<void> | undefined;
 
-  constructor({ name, file, log, retry }: LineFileOptions) {
-    this.#file = file;
+  constructor(options: LineFileOptions) {
+    const { name, file, log, retry } = options;
+    this.#options = options;
     const open = async () => {
       this.#opened = await openLines(file);
     };
@@ -44,7 +53,7 @@ export class LineFile {
 
   /** The file; undefined while the feed is stopped. */
   get place(): string | undefined {
-    return this.#recovery.stopped === undefined ? this.#file : undefined;
+    return this.#recovery.stopped === undefined ? this.#options.file : undefined;
   }
 
   /** A line counts as a packet. */
@@ -91,17 +100,49 @@ export class LineFile {
 
   async #write(opened: Opened, lines: readonly Buffer[]): Promise<void> {
     const bytes = Buffer.concat(lines);
-    await append(await this.#inPlace(opened), bytes);
+    const file = await this.#inPlace(opened, bytes.length);
+    await append(file, bytes);
+    file.size += bytes.length;
     this.#counts.packets += lines.length;
     this.#counts.bytes += bytes.length;
   }
 
-  /** The opened file, or a new one when the file was moved away. */
-  async #inPlace(opened: Opened): Promise<Opened> {
-    if (await isStillThere(opened)) return opened;
+  /** The opened file, or a new one when it was moved away, is too old, or has no room for `more` bytes. */
+  async #inPlace(opened: Opened, more: number): Promise<Opened> {
+    const now = performance.now();
+    const seemsFull = !opened.isStuck && opened.size + more > this.#options.rotate;
+    if (now - opened.looked < LOOK && !seemsFull) return opened;
+    opened.looked = now;
+    const found = await stat(opened.path).catch(() => undefined);
+    if (found?.ino === opened.inode) {
+      // Other workers append to it, too.
+      opened.size = found.size;
+      if (!this.#isFull(opened, more) || !(await this.#moveAway(opened))) return opened;
+    }
     await opened.handle.close();
-    this.#opened = await openLines(this.#file);
+    this.#opened = await openLines(opened.path);
     return this.#opened;
+  }
+
+  #isFull({ size, born }: Opened, more: number): boolean {
+    const { rotate, rotateAfter } = this.#options;
+    return size > 0 && (size + more > rotate || (rotateAfter !== undefined && Date.now() - born >= rotateAfter));
+  }
+
+  /** False: it cannot be moved, and goes on growing. */
+  async #moveAway(opened: Opened): Promise<boolean> {
+    const { name, file, keep, worker, log } = this.#options;
+    const { dir, name: stem, ext } = parse(file);
+    const time = new Date().toISOString().replaceAll(/[-:]/g, "");
+    try {
+      await rename(file, join(dir, `${stem}-${time}-w${worker}${ext}`));
+      await prune(dir, { name: stem, extension: ext.slice(1), worker: 0, workers: 1, share: keep - 1 });
+      return true;
+    } catch (error) {
+      if (!opened.isStuck) log.warn({ feed: name, place: file }, `the feed's file grows on: ${reasonOf(error)}`);
+      opened.isStuck = true;
+      return false;
+    }
   }
 
   async #fail(error: unknown, lines: number): Promise<void> {
@@ -119,6 +160,12 @@ interface Opened {
   readonly path: string;
   readonly handle: FileHandle;
   readonly inode: number;
+  /** Bytes in it, as far as is known. */
+  size: number;
+  /** ms since the epoch. */
+  readonly born: number;
+  /** It could not be moved away, which the log has said. */
+  isStuck: boolean;
   looked: number;
 }
 
@@ -131,7 +178,10 @@ async function openLines(path: string): Promise<Opened> {
     const found = await handle.stat();
     if (!found.isFile()) throw new Error("it is not a file");
     await handle.chmod(0o600);
-    const file = { path, handle, inode: found.ino, looked: performance.now() };
+    // Some file systems do not keep when a file was made.
+    const born = found.birthtimeMs || Date.now();
+    const { ino: inode, size } = found;
+    const file = { path, handle, inode, size, born, isStuck: false, looked: performance.now() };
     // A full disk may have cut the last line. End it, so that the next line can be read.
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, found.size - 1));
     if (bytesRead === 1 && buffer[0] !== NEWLINE) await append(file, Buffer.from([NEWLINE]));
@@ -148,11 +198,4 @@ const NEWLINE = 10;
 async function append({ handle }: Opened, bytes: Buffer): Promise<void> {
   for (let done = 0; done < bytes.length; )
     done += (await handle.write(bytes, done, bytes.length - done, null)).bytesWritten;
-}
-
-async function isStillThere(file: Opened): Promise<boolean> {
-  const now = performance.now();
-  if (now - file.looked < LOOK) return true;
-  file.looked = now;
-  return await isInPlace(file);
 }

@@ -25,7 +25,9 @@ async function lineOf(format: "eve" | "zeek", session: TlsSession, details: TlsD
   const folder = mkdtempSync(join(tmpdir(), "clearline-tls-log-"));
   try {
     const file = join(folder, "tls.json");
-    const feed = await createTlsLogFeed({ name: "tls", file, log: pino({ enabled: false }), format });
+    const feed = await createTlsLogFeed({
+      ...{ name: "tls", file, log: pino({ enabled: false }), format, rotate: 1_000_000, keep: 2, worker: 0 },
+    });
     feed.takeSession?.(session, details);
     await feed.close();
     return JSON.parse(readFileSync(file, "utf8"));
