@@ -130,7 +130,17 @@ test("A tool that has failed is not tried, and its health counts no further fail
 });
 
 test("A shortage of the node, or a session that ended before, is no failure of the tool", async () => {
-  const codes = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL", "EADDRINUSE", "EACCES", "ECONNABORTED"];
+  const codes = [
+    "EMFILE",
+    "ENFILE",
+    "ENOBUFS",
+    "ENOMEM",
+    "EBUSY",
+    "EADDRNOTAVAIL",
+    "EADDRINUSE",
+    "EACCES",
+    "ECONNABORTED",
+  ];
   for (const code of codes) {
     const short = () => Promise.reject(new NetworkError(`No way: ${code}`, code));
     const { enter, failures } = chained([tool("ips", short)]);

@@ -2,7 +2,7 @@ import { NetworkError } from "../errors.ts";
 
 /** Errors of connect(2), bind(2), socket(2) and open(2) that mean a shortage of this process or machine. */
 const SHORTAGES: readonly string[] = [
-  ...["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"],
+  ...["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EBUSY"],
   ...["EADDRNOTAVAIL", "EADDRINUSE", "EACCES", "EPERM"],
   // The session was over before its tool was reached.
   "ECONNABORTED",

@@ -54,7 +54,7 @@ async function enter(
 /** The supervisor, which has to know of the session first, may be busy. Rejects with NetworkError after `timeout` ms. */
 async function inTime<T>(written: Promise<T>, timeout: number): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const error = new NetworkError("The node was too busy to pass the session to its tool", "ECONNABORTED");
+  const error = new NetworkError("The node was too busy to pass the session to its tool", "EBUSY");
   const timer = setTimeout(() => reject(error), timeout);
   try {
     return await Promise.race([written, late]);

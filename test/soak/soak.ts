@@ -108,6 +108,8 @@ function configOf(policy: object, network: SoakNetwork | undefined): Record<stri
     policy,
     keys: [{ hosts: [INBOUND], ...INBOUND_FILES }],
     history: { sessions: 1_000 },
+    // Nothing but a fault of the node may end a session on a busy machine.
+    timeouts: { drain: "2s", connect: "60s", handshake: "60s" },
     tools: network?.tools ?? [],
     feeds: [
       { name: "archive", kind: "pcapng", directory: "./captures", flows: ["decrypted"], rotate: "10MB", keep: 2 },

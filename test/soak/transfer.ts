@@ -56,7 +56,8 @@ export async function converse(end: End, { up, down, end: ending }: Order): Prom
     await readToEnd(end);
     return;
   }
-  const { bytes: hash } = await readBytes(end, 32);
+  const { bytes: hash, last: early } = await readBytes(end, 32);
+  if (hash.length < 32) throw new Error(`it ended with ${early} before the server's hash`);
   if (!hash.equals(createHash("sha256").update(sent).digest())) throw new Error("the server got other bytes");
   if (ending === "client ends") await finish(end);
   const { bytes, last } = await readToEnd(end);
