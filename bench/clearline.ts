@@ -11,6 +11,9 @@ const RULES = [
   { name: "printers", match: { client: "198.51.100.0/24" }, action: "drop" },
 ];
 
+/** Of Node, as in packaging/clearline.service. */
+const OPTIONS = ["--disable-sigusr1", "--max-semi-space-size=4"];
+
 /** Starts this checkout's node with default settings, except for the bench's needs. Resolves once it is ready. */
 export async function startClearline(
   { authority }: Origin,
@@ -34,7 +37,7 @@ export async function startClearline(
   };
   writeFileSync(file, JSON.stringify(configuration)); // YAML is a superset of JSON
   const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
-  const program = start(`clearline ${console}`, process.execPath, [main, "run", "-c", file], host);
+  const program = start(`clearline ${console}`, process.execPath, [...OPTIONS, main, "run", "-c", file], host);
   await listening(program, console, "127.0.0.1"); // the node opens it last, when its workers are ready
   return program;
 }

@@ -178,6 +178,16 @@ test("The Kubernetes manifest is YAML, and the configuration in it is one", () =
   assert.equal(error, undefined);
 });
 
+test("Whatever starts the node gives Node the same options", () => {
+  const files = ["bin/clearline", "packaging/clearline.service", "packaging/kubernetes.yaml", "package.json"];
+  const starts = files.flatMap((file) => {
+    const text = readFileSync(file, "utf8").replaceAll(/[\s,]+/g, " ");
+    return [...text.matchAll(/ (--disable-sigusr1(?: --[\w=-]+)*)/g)].map(([, options]) => `${file}: ${options}`);
+  });
+  assert.equal(starts.length, 5);
+  for (const start of starts) assert.match(start, /: --disable-sigusr1 --max-semi-space-size=4$/);
+});
+
 test("The systemd unit grants what an inline listener needs, and nothing else", () => {
   const unit = readFileSync("packaging/clearline.service", "utf8");
   const values = (key: string) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, "gm"))].map(([, value]) => value);

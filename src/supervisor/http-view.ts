@@ -24,8 +24,11 @@ const SILENCE = 20_000;
 const START = 60_000;
 /** ms for its last lines to be written. */
 const STOP = 2_000;
-/** MB of JavaScript's objects; the bytes of sessions are elsewhere, and have a bound of their own. */
-const HEAP = "--max-old-space-size=512";
+/**
+ * MB of JavaScript's objects; the bytes of sessions are elsewhere, and have a bound of their own. The young generation is not as small as
+ * the node's own: what is parsed is mostly gone at once.
+ */
+const HEAP = ["--max-old-space-size=512", "--max-semi-space-size=32"];
 /** Answers that are under way at one time. */
 const MOST_ASKS = 64;
 const NO_DEBUGGER = "--disable-sigusr1";
@@ -138,7 +141,7 @@ export class HttpView {
     const child = fork(fileURLToPath(new URL("../view/main.ts", import.meta.url)), {
       serialization: "advanced",
       stdio: ["inherit", "inherit", this.#events.readErrors ? "pipe" : "inherit", "ipc"],
-      execArgv: [...process.execArgv, HEAP, NO_DEBUGGER],
+      execArgv: [...process.execArgv, ...HEAP, NO_DEBUGGER],
     });
     this.#child = child;
     if (child.stderr) this.#events.readErrors?.(child.stderr);
