@@ -1,4 +1,5 @@
 import type { CacheInfo } from "../control/api.ts";
+import { log } from "../log.ts";
 import type { CacheName } from "../messages.ts";
 import { KEYS } from "./counts.ts";
 import { isShared } from "./sharing.ts";
@@ -42,6 +43,14 @@ export async function flushCaches(state: NodeState, name: string | undefined): P
     if (isShared(one)) await state.sharing.flush(one);
   }
   return true;
+}
+
+/** What is remembered until a time on the clock would be remembered for too long once the clock is set back. */
+export function noticeClock(state: NodeState): void {
+  const back = state.clock.setBack();
+  if (back === 0) return;
+  log.warn({ seconds: Math.round(back / 1000) }, "The clock was set back: what was learnt of servers is forgotten");
+  for (const name of ["demanding", "binding", "pinning"] as const) forget(state, name);
 }
 
 /** Empties a cache in the supervisor and in all workers, except for what `sharing` holds. */

@@ -14,7 +14,7 @@ import { createRefusals } from "../policy/refusals.ts";
 import { LiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
-import { forget } from "./caches.ts";
+import { forget, noticeClock } from "./caches.ts";
 import { resourcesHere } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
 import { describeNode } from "./fleet-nodes.ts";
@@ -128,6 +128,7 @@ export function createState(
         maxValidity: config.signing.validity,
         shared: sharing.certificates,
         statusUrl: config.signing.status?.url,
+        steady: () => performance.timeOrigin + performance.now(),
       },
       startedAt,
     ),
@@ -164,6 +165,7 @@ export function createState(
         onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
         onStatus(status, worker) {
           counts.report(worker, status);
+          noticeClock(state);
           limitWatch.look();
           feedWatch.look(feedInfos(state));
           shortages.look();

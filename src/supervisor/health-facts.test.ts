@@ -159,6 +159,16 @@ test("A limit that was met is remembered for a minute", () => {
   assert.deepEqual(watch.met(), []);
 });
 
+test("A clock that is set back is told once, whatever was done to it before", () => {
+  let difference = 0;
+  const { setBack } = createClockWatch(() => difference);
+  const told = [40_000_000, 39_999_000, 0, 0, -70_000].map((now) => {
+    difference = now;
+    return setBack();
+  });
+  assert.deepEqual(told, [0, 0, 39_999_000, 0, 70_000]);
+});
+
 test("A clock that was set is noticed, and one that was set back is not", () => {
   let difference = 5;
   const { moved } = createClockWatch(() => difference);

@@ -60,15 +60,25 @@ export function createLimitWatch(counts: Counts, now: () => number = () => perfo
 export interface ClockWatch {
   /** ms by which it was moved within the last hour; a step of a second or less is not noticed. */
   moved(): number;
+  /** ms by which it was set back since this was asked last; less than a minute is nothing. */
+  setBack(): number;
 }
 
 const FORGET_MOVE = 3_600_000;
+const STEP_BACK = 60_000;
 
 /** Against the time since boot, which no one sets, and which goes on while the machine sleeps. */
 export function createClockWatch(difference: () => number = () => Date.now() - uptime() * 1000): ClockWatch {
   let base = difference();
   let since: number | undefined;
+  let last = base;
   return {
+    setBack() {
+      const now = difference();
+      const back = last - now;
+      last = now;
+      return back < STEP_BACK ? 0 : back;
+    },
     moved() {
       const moved = difference() - base;
       if (Math.abs(moved) <= 1000) {

@@ -232,6 +232,22 @@ for (const [title, { from, to }, maximum, expected] of DATES) {
   });
 }
 
+const STEPS: readonly (readonly [ahead: number, expected: readonly [number, number]])[] = [
+  [40, [-1, 89]],
+  [-40, [-1, 89]],
+  // The machine may have started with a clock that was behind: half of the time would be over.
+  [200, [199, 289]],
+];
+for (const [ahead, expected] of STEPS) {
+  test(`With a clock that was set ${ahead} days ahead, a certificate is valid from day ${expected.join(" to ")}`, async () => {
+    const mint = createSmallMint({ maxValidity: 90 * DAY, steady: () => NOW });
+    const { der } = await original({ from: -400, to: 400 });
+    const { certificatePem } = await mint.issue(ask(der, { authority: "secondary" }), NOW + ahead * DAY);
+    const { validFromDate, validToDate } = new X509Certificate(certificatePem);
+    assert.deepEqual([day(validFromDate.getTime()), day(validToDate.getTime())], expected);
+  });
+}
+
 test("For an expired original a client that trusts the CA reports CERT_HAS_EXPIRED", async () => {
   const mint = createSmallMint();
   const { der } = await original({ from: -40, to: -3 });

@@ -71,6 +71,8 @@ export interface MintOptions {
   readonly shared?: SharedCertificates | undefined;
   /** Where clients ask for the status of issued certificates; undefined: nowhere. */
   readonly statusUrl?: string | undefined;
+  /** ms since the epoch by a clock that nobody sets. */
+  readonly steady?: () => number;
 }
 
 const HOUR = 3600 * 1000;
@@ -82,7 +84,7 @@ const DAY = 24 * HOUR;
  */
 export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY, shared } = options;
-  const { statusUrl, rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
+  const { statusUrl, steady, rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
   const rsaKeys = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
   const cache = new Cache<Minted>({
     entries: cacheSize,
@@ -104,7 +106,11 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
         return cached(found, cacheTime, at);
       }
       const key = await keyOf(request, at);
-      const minted = cached(await mint(request, authority, key, { maxValidity, statusUrl }, at), cacheTime, at);
+      const minted = cached(
+        await mint(request, authority, key, { maxValidity, statusUrl, steady: steady?.() ?? at }, at),
+        cacheTime,
+        at,
+      );
       count.minted += 1;
       shared?.put(name, minted.value, minted.until);
       return minted;
@@ -150,12 +156,16 @@ async function mint(
   request: MintRequest,
   authority: Authority,
   key: IssuedKey,
-  { maxValidity, statusUrl }: Pick<Required<MintOptions>, "maxValidity"> & Pick<MintOptions, "statusUrl">,
+  {
+    maxValidity,
+    statusUrl,
+    steady,
+  }: Pick<Required<MintOptions>, "maxValidity"> & Pick<MintOptions, "statusUrl"> & { readonly steady: number },
   now: number,
 ): Promise<Minted> {
   const { certificate, names = [] } = request;
   const original = certificate ? mirror(certificate, request.names) : unmirrored(names, now);
-  const validity = mirrorValidity(original, authority, maxValidity, now);
+  const validity = mirrorValidity(original, authority, maxValidity, { now, steady });
   const serial = randomSerial();
   const der = await issueCertificate(
     {

@@ -112,10 +112,20 @@ function datesOf(der: Buffer): Validity {
  *
  * The certificate of an expired original has expired too, and that of a future one is not valid yet, so that the browser
  * warns for the true reason.
+ *
+ * `steady`: the time by a clock that nobody sets. If the node's clock was set ahead, one of the two is wrong, and the certificate is
+ * valid by both, unless that would leave it less than half of `maxValidity`.
  */
-export function mirrorValidity(original: Validity, authority: Validity, maxValidity: number, now: number): Validity {
+export function mirrorValidity(
+  original: Validity,
+  authority: Validity,
+  maxValidity: number,
+  { now, steady = now }: { readonly now: number; readonly steady?: number },
+): Validity {
   const expired = original.notAfter <= now;
-  const earliest = expired ? original.notAfter - maxValidity : Math.max(authority.notBefore, now - CLOCK_SKEW);
+  const ahead = now - steady;
+  const begun = now - (ahead > 0 && ahead <= maxValidity / 2 ? ahead : 0) - CLOCK_SKEW;
+  const earliest = expired ? original.notAfter - maxValidity : Math.max(authority.notBefore, begun);
   const notBefore = Math.max(original.notBefore, earliest);
   return { notBefore, notAfter: Math.min(original.notAfter, authority.notAfter, notBefore + maxValidity) };
 }
