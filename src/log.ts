@@ -88,6 +88,8 @@ export class DescriptorWriter {
 
 /** Standard error. */
 export const stderr = new DescriptorWriter(2);
+/** Standard output, for lines that come as long as the node runs. */
+export const stdout = new DescriptorWriter(1);
 let output: Output = (line) => stderr.take(line);
 
 /** From now on lines go there. */

@@ -3,12 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { ConfigError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
 import { probeFeatures } from "../linux/nftables.ts";
 import { needsNamespaces, routedNetwork, run } from "../linux/test-network.ts";
 import { applyPlan } from "./apply.ts";
 import type { PlanInput } from "./listener/lane.ts";
 import { planInline } from "./listener/plan.ts";
+import { createStanding } from "./standing.ts";
 
 /** Runs inside the network namespace: each command is one that somebody else could give. */
 const PROGRAM = `
@@ -64,6 +66,23 @@ test("Rules, routes and settings that others change are noticed", needsNamespace
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("A node that cannot run nft says that it cannot compare its rules, and compares them once it can", async () => {
+  const answers = ["no", "no", "as loaded", "as loaded", "changed"];
+  const readRules = async () => {
+    const answer = answers.shift()!;
+    if (answer === "no")
+      throw new ConfigError("listeners", "Cannot run nft: spawn EAGAIN", { cause: new Error("EAGAIN") });
+    return [answer, ""];
+  };
+  const standing = createStanding(() => [], { rules: -1, steps: -1 }, readRules);
+  await standing.remember();
+  assert.deepEqual(await standing.deviations(), [
+    "the rules cannot be compared with what was loaded: Cannot run nft: spawn EAGAIN",
+  ]);
+  assert.deepEqual(await standing.deviations(), []);
+  assert.deepEqual(await standing.deviations(), ["the table inet clearline was changed"]);
 });
 
 const INPUT: Omit<PlanInput, "features"> = {

@@ -6,7 +6,7 @@ import { actionsOf } from "./step-actions.ts";
 
 /** Finds out whether what the node set up in the kernel still stands: others may flush rules, delete routes and change settings. */
 export interface Standing {
-  /** The rules were loaded just now, and stand as planned. */
+  /** The rules were loaded just now, and stand as planned. Never rejects: `deviations` tells that they cannot be read back. */
   remember(): Promise<void>;
   /** One sentence for each thing that is not as the node left it; empty: all is. */
   deviations(): Promise<readonly string[]>;
@@ -19,13 +19,33 @@ const listing = (family: (typeof TABLES)[number]) => ["nft", "-s", "-t", "list",
 /** ms for which an answer about the rules holds, which cost two programs, and one about the steps, which cost dozens. */
 const EVERY = { rules: 2_000, steps: 30_000 };
 
-/** `steps`: those of the plan of now; undefined: nothing is planned. */
-export function createStanding(steps: () => readonly Step[] | undefined, every = EVERY): Standing {
+/** `steps`: those of the plan of now; undefined: nothing is planned. `readRules`: the rules of each table. */
+export function createStanding(
+  steps: () => readonly Step[] | undefined,
+  every = EVERY,
+  readRules: () => Promise<readonly string[]> = readTables,
+): Standing {
   let remembered: readonly string[] | undefined;
 
+  /** Why the rules could not be read back after they were loaded. */
+  let unread: string | undefined;
+
+  async function readBack(): Promise<void> {
+    try {
+      remembered = steps() && (await readRules());
+      unread = undefined;
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      remembered = undefined;
+      unread = error.message;
+    }
+  }
+
   async function lookAtRules(): Promise<string[]> {
+    if (unread !== undefined) await readBack();
+    if (unread !== undefined) return [`the rules cannot be compared with what was loaded: ${unread}`];
     if (remembered === undefined || !steps()) return [];
-    const tables = await readTables();
+    const tables = await readRules();
     return TABLES.flatMap((family, at) => {
       if (tables[at] === remembered?.[at]) return [];
       return tables[at] === ""
@@ -38,7 +58,7 @@ export function createStanding(steps: () => readonly Step[] | undefined, every =
   const others = remembering(() => filterUndone(steps() ?? []), every.steps);
   return {
     async remember() {
-      remembered = steps() && (await readTables());
+      await readBack();
       rules.forget();
       others.forget();
     },

@@ -1,5 +1,6 @@
 import { PROGRAM } from "../cli/program.ts";
 import { bytes, color, duration, plain, shortTime } from "../cli/render.ts";
+import { stdout } from "../log.ts";
 import type { Session } from "../sessions/record.ts";
 import type { Transaction } from "../view/transaction.ts";
 import type { NodeState } from "./state.ts";
@@ -13,8 +14,8 @@ export function printsLines(): boolean {
 
 export function printTransactions(transactions: readonly Transaction[], more: number): void {
   const width = process.stdout.columns || 80;
-  for (const transaction of transactions) process.stdout.write(`${transactionLine(transaction, width)}\n`);
-  if (more > 0) process.stdout.write(color.dim(`… and ${more} more; see: clearline transactions\n`));
+  for (const transaction of transactions) stdout.take(`${transactionLine(transaction, width)}\n`);
+  if (more > 0) stdout.take(color.dim(`… and ${more} more; see: clearline transactions\n`));
 }
 
 /** "11:23:45 200 GET https://www.example.com/json  application/json  1.2 kB  45 ms". */
@@ -62,7 +63,7 @@ export function printRefusals(state: NodeState): () => void {
       if (Date.now() - (told.get(key) ?? 0) < AGAIN) continue;
       told.set(key, Date.now());
       if (told.size > REMEMBERED) told.delete(told.keys().next().value!);
-      process.stdout.write(`${refusalLine(session)}\n`);
+      stdout.take(`${refusalLine(session)}\n`);
     }
   };
   state.subscribers.add(listener);

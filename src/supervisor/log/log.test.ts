@@ -139,6 +139,23 @@ test("A reader that hangs costs lines, which are counted, and no time", async ()
   assert.ok(Number(dropped) > 500);
 });
 
+test("Last words of a worker that nobody reads hold up nothing", async () => {
+  const program = `
+    const { PassThrough } = await import("node:stream");
+    const { openTargets } = await import(${JSON.stringify(new URL("./targets.ts", import.meta.url).href)});
+    const targets = await openTargets([], new Map());
+    const worker = new PassThrough({ highWaterMark: 2 ** 24 });
+    targets.readWorker(worker);
+    for (let count = 0; count < 300; count += 1) worker.write("FATAL ERROR " + "x".repeat(10_000) + "\\n");
+    worker.end(() => process.stdout.write("went on"));
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stderr.pause();
+  const [said] = await once(child.stdout, "data");
+  child.kill("SIGKILL");
+  assert.equal(String(said), "went on");
+});
+
 test("What was logged just before the end of a process is written, once", () => {
   const program = `
     const { log } = await import(${JSON.stringify(new URL("../../log.ts", import.meta.url).href)});

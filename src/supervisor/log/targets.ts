@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import type { LogTarget } from "../../config/log-section.ts";
-import { log, sendLogTo } from "../../log.ts";
+import { log, sendLogTo, stderr } from "../../log.ts";
 import { createFileTarget } from "./file.ts";
 import { readLine, type Target } from "./line.ts";
 import { RecentLines } from "./recent.ts";
@@ -31,11 +31,11 @@ export async function openTargets(
   const recent = new RecentLines();
   const take = (text: string) => {
     const line = readLine(text);
-    // What is no line of the log is a crash's last words.
+    // What is no line of the log is a crash's last words. A reader that hangs must not hold up the supervisor.
     if (line) {
       recent.take(line);
       for (const target of open) target.take(line);
-    } else if (text !== "") process.stderr.write(`${text}\n`);
+    } else if (text !== "") stderr.take(`${text}\n`);
   };
   sendLogTo((text) => take(text.trimEnd()));
   const reported = new Map<Target, number>();
