@@ -206,6 +206,7 @@ const reason = z.object({
     "keys",
     "disk",
     "rules",
+    "conntrack",
     "clock",
   ]),
   status: z.enum(["degraded", "failing"]).describe("what this fact alone makes of the node"),

@@ -4,6 +4,7 @@ import { openAudit } from "../control/audit.ts";
 import { openHistory } from "../control/history.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { createStanding } from "../kernel/standing.ts";
+import { readConntrack } from "../linux/conntrack.ts";
 import { LoopDelayMeter } from "../linux/loop-delay.ts";
 import { log } from "../log.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
@@ -16,6 +17,7 @@ import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
 import { forget, noticeClock } from "./caches.ts";
 import { resourcesHere } from "./capacity.ts";
+import { createConntrackWatch } from "./conntrack.ts";
 import { createCounts } from "./counts.ts";
 import { describeNode } from "./fleet-nodes.ts";
 import { createHealthChanges } from "./health-changes.ts";
@@ -107,6 +109,7 @@ export function createState(
     log.warn(about, message);
     webhooks.tell("sessions.refused", message, about);
   });
+  const conntrack = createConntrackWatch(readConntrack, log.warn.bind(log));
   const overloadWatch = createOverloadWatch({
     begun(about, message) {
       log.warn(about, message);
@@ -169,6 +172,7 @@ export function createState(
           limitWatch.look();
           feedWatch.look(feedInfos(state));
           shortages.look();
+          conntrack.look();
           overloadWatch.look(overloadInfo(state));
           state.workers.send(worker, { kind: "node memory", part: memoryPart(state) });
         },

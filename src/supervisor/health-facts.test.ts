@@ -21,6 +21,7 @@ const WELL: HealthFacts = {
   limitsMet: [],
   overload: { level: "none", action: "bypass", workers: [], measures: [] },
   deviations: [],
+  conntrack: { entries: 899, most: 1000 },
   clockMoved: 0,
 };
 
@@ -122,6 +123,13 @@ const CASES: readonly (readonly [
   ],
   ["a limit was met", { limitsMet: ["open files"] }, "overload", "degraded", /open files/],
   ["the rules were changed", { deviations: ["the table inet clearline is gone"] }, "rules", "degraded", /is gone/],
+  [
+    "the connection table is full",
+    { conntrack: { entries: 1000, most: 1000 } },
+    "conntrack",
+    "degraded",
+    /table is full, with 1000 of at most 1000/,
+  ],
   ["the clock was set", { clockMoved: -60_000 }, "clock", "degraded", /-60 s/],
 ];
 for (const [what, change, fact, status, says] of CASES) {

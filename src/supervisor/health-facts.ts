@@ -8,7 +8,9 @@ import type {
   StoreInfo,
   ToolInfo,
 } from "../control/api.ts";
+import type { Conntrack } from "../linux/conntrack.ts";
 import type { LimitName } from "../vocabulary.ts";
+import { CONNTRACK_REMEDY, judgeConntrack } from "./conntrack.ts";
 
 /** What the node's health is judged by, read at one moment. */
 export interface HealthFacts {
@@ -32,6 +34,8 @@ export interface HealthFacts {
   readonly overload: Pick<OverloadInfo, "level" | "action" | "workers" | "measures">;
   /** What is not in the kernel as the node left it. */
   readonly deviations: readonly string[];
+  /** The kernel's connection table; undefined: there is none. */
+  readonly conntrack: Pick<Conntrack, "entries" | "most"> | undefined;
   /** How far the wall clock has moved against the steady clock since the node started, in ms. */
   readonly clockMoved: number;
 }
@@ -129,6 +133,10 @@ const FACTS: Readonly<Record<HealthReason["fact"], Look>> = {
     const more = deviations.length > 3 ? `; and ${deviations.length - 3} more` : "";
     const reason = `The kernel is not set up as the node left it: ${deviations.slice(0, 3).join("; ")}${more}`;
     return { status: "degraded", reason, remedy: "Start the node again, and find who changes them: nft monitor" };
+  },
+  conntrack({ conntrack }) {
+    const reason = judgeConntrack(conntrack);
+    return reason === undefined ? undefined : { status: "degraded", reason, remedy: CONNTRACK_REMEDY };
   },
   clock({ clockMoved }) {
     if (Math.abs(clockMoved) < CLOCK) return undefined;

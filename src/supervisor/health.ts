@@ -3,6 +3,7 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { FeedConfig } from "../config/feed.ts";
 import type { HealthReport } from "../control/api.ts";
+import { readConntrack } from "../linux/conntrack.ts";
 import { capacityNow } from "./capacity.ts";
 import { type HealthFacts, judgeHealth, worstOf } from "./health-facts.ts";
 import { keyInfos } from "./key-operations.ts";
@@ -46,6 +47,7 @@ async function gatherFacts(state: NodeState): Promise<HealthFacts> {
     limitsMet: limitWatch.met(),
     overload: overloadInfo(state),
     deviations: await standing.deviations(),
+    conntrack: readConntrack(),
     clockMoved: clock.moved(),
   };
 }

@@ -10,7 +10,7 @@ import { bad, type Check, type Finding, ok, warning } from "./check.ts";
 import { checkClock } from "./clock.ts";
 import { checkDns } from "./dns.ts";
 import { checkAuthorities, checkDataDir } from "./files.ts";
-import { checkKernel } from "./kernel.ts";
+import { checkConntrack, checkKernel } from "./kernel.ts";
 import { checkPorts } from "./ports.ts";
 import { checkFeeds, checkStore, checkTools } from "./services.ts";
 
@@ -69,6 +69,7 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
     ["files", aboutDescriptors(asked, config)],
     ["ports", config && (await checkPorts(config, asked ? "listens" : closed === undefined ? "stopped" : "unknown"))],
     ["kernel", config && (await checkKernel(config, asked ? only(asked, "rules") : undefined))],
+    ["kernel", asked ? only(asked, "conntrack") : checkConntrack()],
     [
       "feeds",
       asked

@@ -3,8 +3,10 @@ import { ConfigError } from "../../errors.ts";
 import { areListenersSetUp, listenersLeft } from "../../kernel/listeners.ts";
 import { areToolsSetUp } from "../../kernel/tools.ts";
 import { holdsCapability } from "../../linux/capabilities.ts";
+import { readConntrack } from "../../linux/conntrack.ts";
 import { probeFeatures } from "../../linux/nftables.ts";
 import { readLink } from "../../linux/routes.ts";
+import { CONNTRACK_REMEDY, judgeConntrack } from "../conntrack.ts";
 import { bad, type Finding, ok, unseen, warning } from "./check.ts";
 
 /**
@@ -27,6 +29,12 @@ export async function checkKernel({ config }: Loaded, ofNode: readonly Finding[]
     ...missing.map((name) => bad(`There is no interface ${name}`, "Set it up, or correct its name: ip link")),
     ...(ofNode ? rules(ofNode) : await leftovers(config)),
   ];
+}
+
+/** The kernel's connection table, in this network namespace. */
+export function checkConntrack(): Finding[] {
+  const says = judgeConntrack(readConntrack());
+  return says === undefined ? [] : [warning(says, CONNTRACK_REMEDY)];
 }
 
 function features(): Finding[] {
