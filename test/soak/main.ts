@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { exitOnSignals } from "../../bench/processes.ts";
 import { flatness, SHORTEST } from "./flatness.ts";
 import { buildNetwork, networkObstacle } from "./network.ts";
 import { plot } from "./plot.ts";
@@ -84,4 +85,6 @@ function isFlat(samples: readonly Sample[]): boolean {
   return judged.every(({ isFlat }) => isFlat);
 }
 
+// What was started and built goes when this process exits.
+exitOnSignals();
 await main();
