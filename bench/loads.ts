@@ -278,8 +278,8 @@ async function memoryOfIdle(way: Way, program: Program, sessions: number): Promi
   return (after - before) / sessions / 1024;
 }
 
-/** Waits until the program is idle: it uses less than a tenth of a core in this time (ms). */
-async function quiet(program: Program, time = 500): Promise<void> {
+/** Waits until the program is idle: it uses less than a tenth of a core in this time (ms), and has given back what it does not need. */
+async function quiet(program: Program, time = 2_500): Promise<void> {
   for (let spent = 1; spent > time / 10_000; ) {
     const before = usage(program).cpu;
     await new Promise((resolve) => setTimeout(resolve, time));

@@ -9,6 +9,7 @@ const calls = {
   prctl: libc.func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)"),
   capset: libc.func("int capset(const void *, const void *)"),
   flock: libc.func("int flock(int, int)"),
+  malloc_trim: libc.func("int malloc_trim(size_t)"),
 } as const;
 
 const RLIMIT_CORE = 4;
@@ -62,4 +63,9 @@ export function setCapabilities(mask: bigint): void {
     data.writeUInt32LE(Number(half), offset * 12 + 4);
   }
   must(calls.capset(header, data), "capset");
+}
+
+/** Gives what malloc holds free back to the kernel. */
+export function trimMemory(): void {
+  calls.malloc_trim(0);
 }

@@ -11,7 +11,7 @@ import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
 import { LoopDelayMeter } from "../linux/loop-delay.ts";
 import { postStation } from "../linux/netns-station.ts";
 import { becomeUser } from "../linux/privileges.ts";
-import { allowInspection, forbidInspection } from "../linux/process-calls.ts";
+import { allowInspection, forbidInspection, trimMemory } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { hostResolver } from "../streams/resolve.ts";
@@ -19,6 +19,7 @@ import { cacheCounts, flushCaches } from "./caches.ts";
 import { createState } from "./first-state.ts";
 import { applySetup } from "./setup.ts";
 import type { WorkerState } from "./state.ts";
+import { Trimmer } from "./trimmer.ts";
 
 /**
  * A worker: it accepts connections and carries whole sessions. Its parent, the supervisor, sends it its setup and gets
@@ -48,6 +49,7 @@ function tell(message: FromWorker, socket?: Socket): Promise<void> {
 
 let worker: Promise<WorkerState> | undefined;
 const loopDelay = new LoopDelayMeter();
+const trimmer = new Trimmer(trimMemory);
 
 async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
@@ -181,6 +183,8 @@ async function tellSessions({ ledger }: WorkerState): Promise<void> {
 function tellStatus(state: WorkerState): Promise<void> {
   const { admission, feeds, tools, traffic } = state;
   const { user, system } = process.cpuUsage();
+  const cpu = (user + system) / 1e6;
+  trimmer.look(cpu);
   const status: WorkerStatus = {
     sessions: admission.size,
     turnedAway: admission.turnedAway,
@@ -188,7 +192,7 @@ function tellStatus(state: WorkerState): Promise<void> {
     memory: process.memoryUsage.rss(),
     heap: getHeapStatistics().used_heap_size,
     handles: process.getActiveResourcesInfo().length,
-    cpu: (user + system) / 1e6,
+    cpu,
     delay: loopDelay.read(),
     engine: {
       ends: openEnds(),
