@@ -145,14 +145,46 @@ for (const keep of [3, 1]) {
   });
 }
 
+test("Workers that find their file full at the same time move it away once", async () => {
+  const workers = await Promise.all([0, 1].map((worker) => make({ rotate: 4 * line(0).length, keep: 100, worker })));
+  const wanted: string[] = [];
+  for (let round = 0; round < 40; round += 1) {
+    for (const [index, feed] of workers.entries()) {
+      wanted.push(line(2 * round + index));
+      feed.takeKey!(Buffer.from(wanted.at(-1)!));
+    }
+    for (const feed of workers) await until("the line", () => feed.counters().packets === round + 1);
+  }
+  for (const feed of workers) await feed.close();
+  const found = files().map((name) => readFileSync(join(file, "..", name), "latin1"));
+  assert.deepEqual(
+    found
+      .join("")
+      .split(/(?<=\n)/)
+      .sort(),
+    wanted,
+  );
+  assert.ok(found.length > 5);
+  for (const full of found.slice(0, -1)) assert.ok(full.length >= 4 * line(0).length);
+  assert.deepEqual(log, []);
+});
+
 test("A file that is too old is moved away, and others of its folder stay", async () => {
   const feed = await make({ rotateAfter: 1, keep: 1 });
   writeFileSync(join(file, "..", "tls-notes.log"), "mine");
   feed.takeKey!(Buffer.from(line(1)));
   await until("the first line", () => feed.counters().packets === 1);
+  /** For a moment there is no file of this name. */
+  const content = () => {
+    try {
+      return readFileSync(file, "latin1");
+    } catch {
+      return undefined;
+    }
+  };
   await until("a file that is made again", () => {
     feed.takeKey!(Buffer.from(line(2)));
-    return !readFileSync(file, "latin1").startsWith(line(1));
+    return content()?.startsWith(line(2));
   });
   await feed.close();
   assert.deepEqual(files(), ["tls-notes.log", "tls.log"]);

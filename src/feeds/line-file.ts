@@ -1,4 +1,4 @@
-import { constants, type FileHandle, open, rename, stat } from "node:fs/promises";
+import { constants, type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, parse } from "node:path";
 import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
@@ -129,16 +129,21 @@ export class LineFile {
     return size > 0 && (size + more > rotate || (rotateAfter !== undefined && Date.now() - born >= rotateAfter));
   }
 
-  /** False: it cannot be moved, and goes on growing. */
+  /** False: it cannot be moved, and goes on growing. Another worker may do the same at this moment. */
   async #moveAway(opened: Opened): Promise<boolean> {
     const { name, file, keep, worker, log } = this.#options;
     const { dir, name: stem, ext } = parse(file);
     const time = new Date().toISOString().replaceAll(/[-:]/g, "");
+    const moved = join(dir, `${stem}-${time}-w${worker}${ext}`);
     try {
-      await rename(file, join(dir, `${stem}-${time}-w${worker}${ext}`));
-      await prune(dir, { name: stem, extension: ext.slice(1), worker: 0, workers: 1, share: keep - 1 });
+      await rename(file, moved);
+      if ((await stat(moved)).ino === opened.inode)
+        await prune(dir, { name: stem, extension: ext.slice(1), worker: 0, workers: 1, share: keep - 1 });
+      else await putBack(moved, file);
       return true;
     } catch (error) {
+      // Another worker was faster.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
       if (!opened.isStuck) log.warn({ feed: name, place: file }, `the feed's file grows on: ${reasonOf(error)}`);
       opened.isStuck = true;
       return false;
@@ -183,8 +188,8 @@ async function openLines(path: string): Promise<Opened> {
     const { ino: inode, size } = found;
     const file = { path, handle, inode, size, born, isStuck: false, looked: performance.now() };
     // A full disk may have cut the last line. End it, so that the next line can be read.
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, found.size - 1));
-    if (bytesRead === 1 && buffer[0] !== NEWLINE) await append(file, Buffer.from([NEWLINE]));
+    // In one that was empty it would be looked for in the middle of what another worker has written since.
+    if (size > 0 && (await byteAt(handle, size - 1)) !== NEWLINE) await append(file, Buffer.from([NEWLINE]));
     return file;
   } catch (error) {
     await handle.close();
@@ -193,6 +198,18 @@ async function openLines(path: string): Promise<Opened> {
 }
 
 const NEWLINE = 10;
+
+async function byteAt(handle: FileHandle, position: number): Promise<number | undefined> {
+  return (await handle.read(Buffer.alloc(1), 0, 1, position)).buffer[0];
+}
+
+/** The new file of a worker that was faster gets its name back. If there is a newer one already, it stays among the older ones. */
+async function putBack(moved: string, file: string): Promise<void> {
+  await link(moved, file).then(
+    () => rm(moved, { force: true }),
+    () => undefined,
+  );
+}
 
 /** Appends whole lines with one call, so that the lines of other workers never come in between. */
 async function append({ handle }: Opened, bytes: Buffer): Promise<void> {
