@@ -69,8 +69,9 @@ async function write(file: CaptureFile, pieces: readonly Buffer[], at: number, w
   if (file.direct && waits && at % PAGE === 0 && pieces.every(({ length }) => length % PAGE === 0)) {
     const written = await writeWith(0, file.direct.fd, pieces, at);
     if (written > 0) return written;
-    await file.direct.close();
+    const { direct } = file;
     file.direct = undefined;
+    await direct.close();
   }
   if (file.uncached && lengthOf(pieces) >= LARGE) {
     const written = await writeWith(RWF_DONTCACHE, file.handle.fd, pieces, at);
@@ -105,8 +106,11 @@ export async function isInPlace(file: Pick<CaptureFile, "path" | "inode">): Prom
 
 /** Closes the file, and deletes it if it has no records. */
 export async function finish(file: CaptureFile): Promise<void> {
-  await file.direct?.close();
-  await file.handle.close();
+  try {
+    await file.direct?.close();
+  } finally {
+    await file.handle.close();
+  }
   if (file.records === 0) await rm(file.path, { force: true });
 }
 
