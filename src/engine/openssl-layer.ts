@@ -543,8 +543,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
     // Records cost callbacks too: until the next message begins, OpenSSL calls for none of them.
     this.#listen(false);
     const bytes = message();
-    if (bytes[0] === HANDSHAKE_TYPES.server_hello) this.#lookAtHello(bytes);
     const { unknown, goesOn } = searchExtensions(bytes);
+    if (bytes[0] === HANDSHAKE_TYPES.server_hello) this.#lookAtHello(bytes, goesOn);
     if (!goesOn) this.#watches = "nothing";
     if (!unknown) return -1;
     const detail = `it sent extension ${unknown.type}, which was not offered`;
@@ -552,8 +552,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
     return unknown.at;
   }
 
-  #lookAtHello(message: Buffer): void {
+  /** `isModern`: an extension has the version (RFC 8446, section 4.2.1), and not the field. */
+  #lookAtHello(message: Buffer, isModern: boolean): void {
     this.#onServerHello?.(message);
+    if (isModern) return;
     const version = message.length < VERSION_AT + 2 ? 0 : message.readUInt16BE(VERSION_AT);
     if (version <= VERSIONS["TLSv1.2"]) return;
     // OpenSSL says the same of it as of a version that is too old.

@@ -98,6 +98,12 @@ export const MODERN: readonly Breach[] = [
   ["a suite of TLS 1.3 that was not offered", modern({ suite: 0x1305 }), "illegal_parameter"],
   ["no share", modern({}, () => [VERSION_13]), "illegal_parameter", "handshake_failure"],
   [
+    "no share, and an odd version in the field for older ones",
+    modern({ version: 0x0305 }, () => [VERSION_13]),
+    "illegal_parameter",
+    "handshake_failure",
+  ],
+  [
     "a share of a group that was not offered",
     modern({}, () => [VERSION_13, share(Buffer.alloc(133, 4), 25)]),
     "illegal_parameter",
