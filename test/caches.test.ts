@@ -10,8 +10,15 @@ import { readShown } from "../src/legs/shown-chain.ts";
 import { createIssuedCache } from "../src/pki/issue/issued.ts";
 import { recordCertificate } from "../src/pki/x509/certificate-record.ts";
 import { toPem } from "../src/pki/x509/pem.ts";
+import { viewOf } from "../src/policy/view.ts";
+import { ownerOf } from "../src/sessions/owner.ts";
+import type { ClientHello } from "../src/wire/client-hello.ts";
+import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
+import { communityId } from "../src/wire/community-id.ts";
+import { fingerprints } from "../src/wire/fingerprint.ts";
 import { needs } from "./needs.ts";
 import { must, scratch } from "./processes.ts";
+import { RECORDED } from "./recorded/client-hello/recorded.ts";
 
 /**
  * Every cache: where it is made, and the most memory that one of its process may take, in MiB. `Cache` itself demands a bound
@@ -36,6 +43,27 @@ const CACHES: Readonly<Record<string, number>> = {
   "src/streams/resolve.ts": 4,
 };
 
+/** An address in a client's request, all of which must not be kept with it. */
+const endpointOf = (number: number) => {
+  const address = `${"x".repeat(8_000)}2001:db8::${number.toString(16)}:1`.slice(8_000);
+  return { address, port: 443 };
+};
+
+const { hello } = createClientHelloReader().push(RECORDED["chromium"]!) as { hello: ClientHello };
+/** Nearly as long as what is kept may be. */
+const helloOf = (number: number) => ({ ...hello, cipherSuites: Array<number>(300).fill(10_000 + number) });
+
+/**
+ * What is kept without `Cache`, because the search would cost as much as making it again: the most memory that it may take, in MiB, and
+ * what has it keep one thing more.
+ */
+const RECENT: Readonly<Record<string, readonly [most: number, keep: (number: number) => unknown]>> = {
+  "src/policy/view.ts": [1, (number) => viewOf({ client: endpointOf(number) }, false)],
+  "src/sessions/owner.ts": [1, (number) => ownerOf(endpointOf(number).address)],
+  "src/wire/community-id.ts": [1, (number) => communityId(endpointOf(number), endpointOf(0))],
+  "src/wire/fingerprint.ts": [2, (number) => fingerprints(helloOf(number))],
+};
+
 const ROOT = join(import.meta.dirname, "..");
 
 test("The list of caches is whole", () => {
@@ -54,21 +82,35 @@ test("Nothing but src/cache.ts keeps values by name until they are too many", ()
   const own = globSync("src/**/*.ts", { cwd: ROOT }).filter((file) => {
     const source = readFileSync(join(ROOT, file), "utf8");
     return (
-      file !== "src/cache.ts" && /\b(?:#?\w*cache\w*|known|seen|remembered)\b\s*=\s*new (?:Weak)?Map\b/i.test(source)
+      file !== "src/cache.ts" &&
+      /\b(?:#?\w*cache\w*|known|seen|remembered|recent)\b\s*=\s*new (?:Weak)?Map\b/i.test(source)
     );
   });
   // What lives for one call or as long as its policy or setup, and a folder's key files, which are as many as there are.
-  assert.deepEqual(own.sort(), [
-    "src/pki/keys/key-folder.ts",
-    "src/policy/alike.ts",
-    "src/policy/past.ts",
-    "src/worker/overload-measures.ts",
-  ]);
+  const others = [
+    ...["src/pki/keys/key-folder.ts", "src/policy/alike.ts", "src/policy/past.ts"],
+    ...["src/supervisor/lists.ts", "src/worker/overload-measures.ts"],
+  ];
+  assert.deepEqual(own.sort(), [...others, ...Object.keys(RECENT)].sort());
 });
 
 // Otherwise the memory of certificates that are no longer kept would count.
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
+
+for (const [file, [most, keep]] of Object.entries(RECENT)) {
+  test(`What ${file} keeps takes at most ${most} MiB`, () => {
+    const used = () => {
+      collectGarbage();
+      return process.memoryUsage().heapUsed / 2 ** 20;
+    };
+    const before = used();
+    // Just below a multiple of the most that are kept, when there are the most.
+    for (let number = 0; number < 1_999; number += 1) keep(number);
+    const grown = used() - before;
+    assert.ok(grown < most, `it takes ${grown.toFixed(2)} MiB`);
+  });
+}
 
 /** MiB that this process takes now. */
 function memory(): number {

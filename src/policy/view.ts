@@ -42,16 +42,17 @@ export function viewOf(facts: KnownFacts, settled: boolean): View {
   };
 }
 
-/** A flow is judged in several phases: its addresses need not be read in each. */
-const recent = new Map<string, Address | null>();
+/** A flow is judged in several phases: its addresses need not be read in each. What is no address may be of any length, and is not kept. */
+const recent = new Map<string, Address>();
 const MOST_RECENT = 1_000;
 
 function addressOf(endpoint: { readonly address: string } | null | undefined): Address | null | undefined {
   if (endpoint === undefined || endpoint === null) return endpoint;
   const known = recent.get(endpoint.address);
-  if (known !== undefined) return known;
-  if (recent.size === MOST_RECENT) recent.clear();
+  if (known) return known;
   const read = readLiteral(endpoint);
+  if (!read) return null;
+  if (recent.size === MOST_RECENT) recent.clear();
   recent.set(endpoint.address, read);
   return read;
 }

@@ -22,14 +22,15 @@ export function communityId(one: Endpoint, other: Endpoint): string | undefined 
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
-/** Addresses that were read lately: reading costs more than the hash. */
-const recent = new Map<string, Address | undefined>();
+/** Addresses that were read lately: reading costs more than the hash. Host names, of which peers choose the length, are not kept. */
+const recent = new Map<string, Address>();
 const MOST_RECENT = 1_000;
 
 function addressOf(text: string): Address | undefined {
   const known = recent.get(text);
-  if (known || recent.has(text)) return known;
-  const read = ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
+  if (known) return known;
+  if (!ipaddr.isValid(text)) return undefined;
+  const read = ipaddr.process(text);
   if (recent.size === MOST_RECENT) recent.clear();
   recent.set(text, read);
   return read;
