@@ -25,7 +25,7 @@ export interface PcapngOptions extends FeedFilter {
   /** The servers' ports in the packets. */
   readonly ports: PortMap;
   readonly log: Logger;
-  /** ms until a stopped feed tries again; 30,000 when absent. */
+  /** ms until a stopped feed tries again; as `RotatingFiles` does when absent. */
   readonly retry?: number;
 }
 
