@@ -79,7 +79,10 @@ async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   state.overload.onChange = () => setImmediate(() => void tellStatus(state));
   state.timers.push(
     setInterval(() => void tellSessions(state), SESSIONS_INTERVAL),
-    setInterval(() => void tellStatus(state), STATUS_INTERVAL),
+    setInterval(() => {
+      trimmer.look(cpuSeconds());
+      void tellStatus(state);
+    }, STATUS_INTERVAL),
   );
   return state;
 }
@@ -180,11 +183,14 @@ async function tellSessions({ ledger }: WorkerState): Promise<void> {
   if (changes.length > 0) await tell({ kind: "sessions", changes });
 }
 
+/** That this process has used so far. */
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
 function tellStatus(state: WorkerState): Promise<void> {
   const { admission, feeds, tools, traffic } = state;
-  const { user, system } = process.cpuUsage();
-  const cpu = (user + system) / 1e6;
-  trimmer.look(cpu);
   const status: WorkerStatus = {
     sessions: admission.size,
     turnedAway: admission.turnedAway,
@@ -192,7 +198,7 @@ function tellStatus(state: WorkerState): Promise<void> {
     memory: process.memoryUsage.rss(),
     heap: getHeapStatistics().used_heap_size,
     handles: process.getActiveResourcesInfo().length,
-    cpu,
+    cpu: cpuSeconds(),
     delay: loopDelay.read(),
     engine: {
       ends: openEnds(),

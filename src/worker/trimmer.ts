@@ -16,7 +16,10 @@ export class Trimmer {
     this.#trim = trim;
   }
 
-  /** Called once a second, with the CPU seconds that this process has used since its start. */
+  /**
+   * Called once a second, and no more often: after a shorter time every worker would seem quiet. `cpu`: CPU seconds that this process has
+   * used since its start.
+   */
   look(cpu: number): void {
     const used = cpu - this.#seen;
     this.#seen = cpu;
