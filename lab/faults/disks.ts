@@ -65,25 +65,25 @@ async function fillFeed(pki: Pki): Promise<string> {
   await using disk = new SmallDisk("captures");
   await using bench = await openBench(pki, { prepare: disk.mount });
   const { node, traffic } = bench;
-  const feed = async () => (await node.stats()).feeds[0]!;
+  // Absent until a worker has reported.
+  const feed = async () => (await node.stats()).feeds[0];
   let back = "";
   let reason = "";
   const seen = await harmless(bench, async () => {
     disk.fill();
     const stopped = await until("a stopped feed", async () => {
       const info = await feed();
-      return info.state === "stopped" && info.dropped > 0 && info;
+      return info?.state === "stopped" && info.dropped > 0 && info;
     });
     reason = stopped.reason ?? "";
     await traffic.whole(20, performance.now());
     const start = performance.now();
     disk.free();
-    await until("a feed that runs", async () => (await feed()).state === "running");
+    await until("a feed that runs", async () => (await feed())?.state === "running");
     back = since(start);
   });
   assert.match(reason, /no space left/i);
-  const { dropped } = await feed();
-  return `${seen}; the feed said "${reason}", left out ${dropped} packets, and runs again after ${back}`;
+  return `${seen}; the feed said "${reason}", left out ${(await feed())?.dropped} packets, and runs again after ${back}`;
 }
 
 /** A small file system in a folder of a node. It is unmounted when the scope ends. */

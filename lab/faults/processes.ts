@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { setPriority } from "node:os";
 import { join } from "node:path";
 import { descendants } from "../../test/node.ts";
 import type { Pki } from "../../test/pki.ts";
@@ -33,7 +35,8 @@ export const PROCESSES: readonly Fault[] = [
   },
   {
     name: "worker-starved",
-    about: "A worker gets a thousandth of one CPU until it has said nothing for 10 s (a cgroup)",
+    about:
+      "A worker shares a thousandth of one CPU with a program that never waits, until it has said nothing for 10 s (a cgroup)",
     promise: "It is not taken for one that hangs: the log says that it waits for the CPU, and its sessions live on",
     over: OVER,
     run: starveWorker,
@@ -88,12 +91,15 @@ async function starveWorker(pki: Pki): Promise<string> {
   await using group = new Cgroup(join(CPU, `clearline-faults-${process.pid}`));
   group.write("cpu.cfs_period_us", 1_000_000);
   group.write("cpu.cfs_quota_us", 1_000);
-  group.write("cgroup.procs", victim!.pid);
+  using greedy = spawn("sh", ["-c", "while :; do :; done"]);
+  setPriority(greedy.pid!, -20);
+  for (const pid of [greedy.pid!, victim!.pid]) group.write("cgroup.procs", pid);
   const start = performance.now();
   await node.process.shows(/"msg":"A worker is silent because it waits for the CPU"/, 30_000);
   const told = since(start);
   // Longer than a worker that hangs would live.
   await until("more time", () => performance.now() - start > 14_000);
+  greedy.kill();
   group.write("cpu.cfs_quota_us", -1);
   const after = await traffic.whole(ENOUGH / 2, performance.now());
   const alive = await Promise.all(traffic.idle.map((one) => one.answers()));
