@@ -118,7 +118,7 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
       ({ ok }) => ok,
       () => false,
     );
-  const ready = until("the node's health", isHealthy, 60_000);
+  const ready = until("the node's health", isHealthy, 180_000);
   await Promise.race([ready, program.ended.then(() => Promise.reject(new Error(program.output())))]);
   token = readFileSync(join(folder, "data/token"), "utf8").trim();
 

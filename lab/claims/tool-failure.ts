@@ -57,6 +57,35 @@ function failsClosed(): Claim {
   };
 }
 
+/** As `failsClosed`, for a tool that takes packets and passes none on. */
+export function hangs(): Claim {
+  return {
+    says: "onFailure: drop. When the tool passes nothing on, though its cables are up, its sessions end, and new ones are reset; once it goes on, sessions pass it again",
+    async check(stage) {
+      const tool = stage.tools[0]!;
+      await using live = await openSession(stage, 4);
+      let start = performance.now();
+      await tool.must("ip", ["link", "set", "br0", "down"]);
+      await untilHealth(stage, tool.name, "down");
+      const found = performance.now() - start;
+      await live.ended;
+      const ended = performance.now() - start;
+      const { code, stdout } = await fetchPage(stage, 4, "/while-it-hangs", { mustWork: false });
+      assert.ok(code !== 0 && stdout === "");
+      // The server's own patience would end it too, much later.
+      const { blame, cause } = await live.record();
+      assert.deepEqual({ blame, cause }, { blame: "tool", cause: "toolDown" });
+      const record = await sessionOf(stage, "/while-it-hangs", 4);
+      start = performance.now();
+      await tool.must("ip", ["link", "set", "br0", "up"]);
+      await untilHealth(stage, tool.name, "up");
+      const back = performance.now() - start;
+      await fetchPage(stage, 4, "/it-goes-on");
+      return `found after ${found.toFixed(0)} ms, the live session ended after ${ended.toFixed(0)} ms; "${record.closeReason}"; used again after ${back.toFixed(0)} ms`;
+    },
+  };
+}
+
 function recovers(): Claim {
   return {
     says: "When the tool is back, sessions pass it again without a restart",
@@ -171,7 +200,16 @@ async function openSession({ network: { client, server }, node }: Stage, family:
       (one) => one.client.port === port && one.start >= since && one.state === "EST:EST:EST:EST",
     ),
   );
-  return { ended, say: (text: string) => secure.write(text), [Symbol.asyncDispose]: async () => void secure.destroy() };
+  const record = () =>
+    until("the session's end", async () =>
+      (await node.sessions()).find((one) => one.client.port === port && one.start >= since && one.end !== null),
+    );
+  return {
+    ended,
+    record,
+    say: (text: string) => secure.write(text),
+    [Symbol.asyncDispose]: async () => void secure.destroy(),
+  };
 }
 
 function cut(tool: Stage["tools"][number], state: "up" | "down"): Promise<string> {

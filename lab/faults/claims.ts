@@ -1,7 +1,7 @@
 import type { Claim, Scenario } from "../claim.ts";
 import { openStage } from "../claim.ts";
 import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "../claims/failure.ts";
-import { failsOpen, TOOL_FAILURE } from "../claims/tool-failure.ts";
+import { failsOpen, hangs, TOOL_FAILURE } from "../claims/tool-failure.ts";
 import type { Topology } from "../network.ts";
 import { missingRequirement } from "../requirements.ts";
 import { type Fault, Skipped } from "./fault.ts";
@@ -17,6 +17,7 @@ export const CLAIMED: readonly Fault[] = [
   claimed("inline-node-killed", "bridge", OPEN, OPEN_NODE),
   claimed("inline-node-killed-closed", "routed", CLOSED, CLOSED_NODE),
   claimed("inline-tool-cut", "bridge", { about: "A tool", tools: [{ name: "ips" }] }, FAILS_CLOSED, RECOVERS),
+  claimed("inline-tool-hung", "bridge", { about: "A tool", tools: [{ name: "ips" }] }, hangs()),
   claimed(
     "inline-tool-cut-bypass",
     "routed",
@@ -25,11 +26,16 @@ export const CLAIMED: readonly Fault[] = [
   ),
 ];
 
+function aboutOf(name: string): string {
+  if (name.includes("hung")) return "An inline tool takes packets and passes none on; its cables stay up";
+  return name.includes("tool") ? "The cable of an inline tool is cut" : "SIGKILL under load";
+}
+
 function claimed(name: string, topology: Topology, scenario: Omit<Scenario, "claims">, ...claims: Claim[]): Fault {
   const promises = claims.map(({ says }) => says);
   return {
     name,
-    about: name.includes("tool") ? "The cable of an inline tool is cut" : "SIGKILL under load",
+    about: aboutOf(name),
     promise: promises.join(". "),
     over: `inline ${topology === "bridge" ? "bridge" : "router"}${scenario.tools ? ", inline tool" : ""}`,
     async run(pki) {

@@ -315,7 +315,7 @@ test("A plain HTTP request to a proxy is relayed as such, and nothing is read be
   assert.equal(steps[1], "policy.onHello");
   assert.deepEqual(stepsAfter("arrival.welcome", steps).slice(0, 7), [
     ...["state EST:EST:INIT:INIT", "tools.connect notTls", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
-    ...["requests.open client and server for server.test port 443, rewriting"],
+    ...["requests.open client and Ta for server.test port 443, rewriting"],
     ...["feeds.tap notTls: HTTP", "streams.relay client and server through ips"],
   ]);
   assert.equal(record.protocol, "http");
@@ -325,7 +325,7 @@ test("Plain HTTP to a proxy is carried request by request where the network phas
   const onNetwork = () => verdict("bypass", "network");
   const { steps, record } = await runSession({ locate: () => HTTP, onNetwork });
   assert.ok(steps.includes("tools.connect bypassed"));
-  assert.ok(steps.includes("requests.open client and server for server.test port 443, rewriting"));
+  assert.ok(steps.includes("requests.open client and Ta for server.test port 443, rewriting"));
   assert.deepEqual([record.verdict, record.phase], ["bypass", "network"]);
 });
 
@@ -344,7 +344,7 @@ test("HTTP without a proxy is carried as the client sent it, and judged by its h
   const onHello = (facts: KnownFacts) => void judged.push(facts);
   const { steps, record } = await runSession({ detect: () => plainBytes("GET"), first: () => GET, onHello });
   assert.partialDeepStrictEqual(judged, [{ requestHost: "www.test", sni: null, upgraded: false }]);
-  assert.ok(steps.includes("requests.open client and server for www.test port undefined"));
+  assert.ok(steps.includes("requests.open client and Ta for www.test port undefined"));
   assert.deepEqual([record.protocol, record.connectHost], ["http", "www.test"]);
 });
 

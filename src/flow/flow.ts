@@ -18,7 +18,7 @@ import { answerOwn } from "./page.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
-import { connectTools, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
+import { connectTools, endWithTools, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { carryIfRequests, carryRequests, judgeRequest } from "./requests.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
@@ -233,6 +233,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   };
   const chain = conversation?.chain ?? (await connectTools(story, flow));
   if (chain.kind === "failed") return resetForTool(story, client, chain);
+  if (!conversation) endWithTools(client, chain);
 
   const presentation = await node.pki.present(leg, received.hello, judged, namesToShow(story, layer, judged));
   const { records } = presentation;

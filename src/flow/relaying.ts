@@ -1,5 +1,6 @@
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
+import { NetworkError } from "../errors.ts";
 import type { Ending } from "../sessions/outcome.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
@@ -44,6 +45,17 @@ export async function connectTools(story: Story, flow: RelayedFlow): Promise<Cha
   return chain;
 }
 
+/**
+ * Until the relay begins, nobody waits for the tools: without this, a client that says nothing would not learn that one of them has failed.
+ * Whoever waits for the client fails with the tool's reason.
+ */
+export function endWithTools(client: End, { hops }: Pick<Chain, "hops">): void {
+  const fail = (error: unknown) => {
+    if (error instanceof NetworkError && error.code === "ETOOL") client.reset(error);
+  };
+  for (const { ta } of hops) ta.task = { queued: false, run: () => false, fail };
+}
+
 /** Relays between two ends until both have left. */
 export async function relay(
   story: Story,
@@ -64,6 +76,8 @@ export async function relay(
   });
   // A late bypass has no place of its own: the record still says where the plaintext before it is.
   if (Object.keys(places).length > 0) session.note({ feeds: places });
+  // From now on the relay hears of their failures.
+  for (const { ta } of hops) ta.task = undefined;
   let ending: RelayEnding;
   try {
     ending = await node.streams.relay(client, hops, server, session.meter, taps);

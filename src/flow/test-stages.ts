@@ -401,7 +401,7 @@ class World {
           const failure = tools?.();
           if (failure) return failure;
           onProgress("EST:EST");
-          const hops = [{ tool: "ips" }] as unknown as Chain["hops"];
+          const hops = [{ tool: "ips", ta: this.end("Ta") }] as unknown as Chain["hops"];
           const passed = [{ name: "ips", state: "connected" }] as const;
           return { kind: "ready", hops, passed, release: () => this.#step("tools.release") };
         },

@@ -76,7 +76,8 @@ async function peek(client: End, server: End, timing: { silence: number; gap: nu
     const { answer } = await readUntil({ client, server }, judge, timing);
     return answer?.asks ?? false;
   } catch (error) {
-    if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
+    // A relay that begins now would not know that a tool has failed.
+    if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT" || error.code === "ETOOL") throw error;
     return false;
   }
 }
