@@ -194,11 +194,12 @@ function download(socket: TLSSocket, what: Download): Promise<void> {
   });
 }
 
-/** "2 of 140 new sessions failed, p99 80 ms" */
+/** "2 of 140 new sessions failed (ECONNRESET), p99 80 ms" */
 export function describe(visits: readonly Visit[]): string {
   const failed = visits.filter(({ error }) => error !== undefined);
   const times = visits.filter(({ error }) => error === undefined).map(({ start, end }) => end - start);
   times.sort((a, b) => a - b);
   const p99 = times[Math.floor(times.length * 0.99)] ?? Number.NaN;
-  return `${failed.length} of ${visits.length} new sessions failed, p99 ${p99.toFixed(0)} ms`;
+  const errors = failed.length > 0 ? ` (${[...new Set(failed.map(({ error }) => error))].join(", ")})` : "";
+  return `${failed.length} of ${visits.length} new sessions failed${errors}, p99 ${p99.toFixed(0)} ms`;
 }

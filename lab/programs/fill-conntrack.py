@@ -1,6 +1,6 @@
 """Fills the connection table of this network namespace with connections that the kernel does not drop early.
 
-fill-conntrack.py SECONDS   their time; prints how many there are
+fill-conntrack.py SECONDS PERCENT   their time, and how full the table shall be; prints how many there are
 """
 import socket
 import struct
@@ -26,18 +26,18 @@ def tuple_of(kind, source, destination, source_port, destination_port):
     return attribute(kind | NESTED, attribute(1 | NESTED, addresses) + attribute(2 | NESTED, ports))
 
 
-def message(index, seconds):
-    source = bytes((198, 18, index >> 24, index >> 16 & 255))
-    port = index & 0xFFFF
-    server = bytes((198, 51, 100, 1))
+def pattern(port, seconds):
+    """The parts of a message, which a source's last two bytes join."""
+    source, server, mark = bytes((198, 18)), bytes((198, 51, 100, 1)), b"\xAB\xCD"
     body = struct.pack("!BBH", socket.AF_INET, 0, 0)
-    body += tuple_of(CTA_TUPLE_ORIG, source, server, port, 9)
-    body += tuple_of(CTA_TUPLE_REPLY, server, source, 9, port)
+    body += tuple_of(CTA_TUPLE_ORIG, source + mark, server, port, 9)
+    body += tuple_of(CTA_TUPLE_REPLY, server, source + mark, 9, port)
     body += attribute(CTA_STATUS, struct.pack("!I", SEEN_REPLY_ASSURED_CONFIRMED))
     body += attribute(CTA_TIMEOUT, struct.pack("!I", seconds))
     flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL
-    head = struct.pack("IHHII", 16 + len(body), NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW, flags, index, 0)
-    return head + body
+    head = struct.pack("IHHII", 16 + len(body), NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW, flags, 0, 0)
+    first, second, last = (head + body).split(source + mark)
+    return first + source, second + source, last
 
 
 def read(name):
@@ -46,14 +46,19 @@ def read(name):
 
 
 out = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-most, index = read("max"), 1
-while read("count") < most and index < 2 * most:
-    out.send(b"".join(message(index + at, int(sys.argv[1])) for at in range(BATCH)))
-    index += BATCH
-    # The kernel answers what it refuses.
-    while True:
-        try:
-            out.recv(65536, socket.MSG_DONTWAIT)
-        except OSError:
+seconds, most = int(sys.argv[1]), read("max")
+wanted = most * int(sys.argv[2]) // 100
+HOSTS = [struct.pack("!H", host) for host in range(65536)]
+for port in range(1, 2 + 2 * wanted // len(HOSTS)):
+    parts = pattern(port, seconds)
+    for at in range(0, len(HOSTS), BATCH):
+        if read("count") >= wanted:
             break
+        out.send(b"".join(host.join(parts) for host in HOSTS[at : at + BATCH]))
+        # The kernel answers what it refuses.
+        while True:
+            try:
+                out.recv(65536, socket.MSG_DONTWAIT)
+            except OSError:
+                break
 print(read("count"), "of", most)
