@@ -33,6 +33,8 @@ export interface Scenario {
   readonly listener?: Readonly<Record<string, unknown>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly confined?: boolean;
+  /** Where the node has its files. */
+  readonly folder?: string;
   /** The tools between Ta and Tb, in order. None: sessions go past no tool. */
   readonly tools?: readonly ToolSpec[];
   /** Prepares the network before the node starts. */
@@ -50,7 +52,7 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   const network = stack.use(await buildNetwork(topology));
   const servers = stack.use(await startServers(network.server, pki.server.ecdsa));
   await addForeignRules(network.node);
-  const { listener = {}, confined = false } = scenario;
+  const { listener = {}, confined = false, folder } = scenario;
   const tools: ToolHost[] = [];
   const configured: Readonly<Record<string, unknown>>[] = [];
   for (const spec of scenario.tools ?? []) {
@@ -61,7 +63,9 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   const config = { ...scenario.config, ...(configured.length > 0 && { tools: configured }) };
   await scenario.prepare?.(network);
   const before = await describeSetup(network.node);
-  const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config, confined }));
+  const place = folder === undefined ? {} : { folder };
+  const trust = [pki.root.certificate];
+  const node = stack.use(await startNode({ network, trust, listener, config, confined, ...place }));
   const kept = stack.move();
   return { network, servers, node, tools, pki, before, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -2,6 +2,7 @@ import { CLAIMED } from "./claims.ts";
 import { CONFIGURATION } from "./configuration.ts";
 import { DISKS } from "./disks.ts";
 import type { Fault } from "./fault.ts";
+import { INLINE } from "./inline.ts";
 import { KILLED } from "./kills.ts";
 import { LIMITS } from "./limits.ts";
 import { NETWORK } from "./network.ts";
@@ -24,4 +25,5 @@ export const FAULTS: readonly Fault[] = [
   ...LIMITS,
   ...CLAIMED,
   ...NETWORK,
+  ...INLINE,
 ];

@@ -67,7 +67,7 @@ export async function tunnel(proxy: number, target: string): Promise<net.Socket>
 }
 
 /** The live sessions by the clients' ports. */
-export async function liveByPort(node: TestNode): Promise<ReadonlyMap<number, Session>> {
+export async function liveByPort(node: Pick<TestNode, "sessions">): Promise<ReadonlyMap<number, Session>> {
   return new Map((await node.sessions({ live: "true" })).map((session) => [session.client.port, session]));
 }
 
@@ -84,9 +84,14 @@ export async function unhurt({ traffic }: Pick<Bench, "traffic">): Promise<strin
 /** Starts the node of this bench again. Resolves once it carries sessions, with the ms that took. */
 export async function startAgain(node: TestNode): Promise<{ readonly program: Program; readonly took: number }> {
   const began = performance.now();
-  const program = start(process.execPath, [MAIN, "run", "-c", node.file], { cwd: node.folder });
+  const program = begin(node);
   await program.shows(/Clearline runs with/, 120_000);
   return { program, took: performance.now() - began };
+}
+
+/** Starts the node of this bench again, and does not wait until it is ready. */
+export function begin(node: TestNode): Program {
+  return start(process.execPath, [MAIN, "run", "-c", node.file], { cwd: node.folder });
 }
 
 /** ms since `start`, for people. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Pki } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
-import { harmless, openBench, since } from "./bench.ts";
+import { type Bench, harmless, openBench, since } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
 
 /** File systems without room. */
@@ -30,6 +30,17 @@ export const DISKS: readonly Fault[] = [
 async function fillHistory(pki: Pki): Promise<string> {
   await using disk = new SmallDisk("data");
   await using bench = await openBench(pki, { prepare: disk.mount, config: { feeds: [] } });
+  return await fillHistoryOf(bench, disk);
+}
+
+/** A node under traffic, on loopback or in the lab's network. */
+interface Subject {
+  readonly node: Pick<Bench["node"], "stats" | "process" | "folder">;
+  readonly traffic: Bench["traffic"];
+}
+
+/** The node's data folder is in this file system. */
+export async function fillHistoryOf(bench: Subject, disk: SmallDisk): Promise<string> {
   const { node, traffic } = bench;
   const before = performance.now();
   let back = "";
@@ -64,6 +75,11 @@ function portsIn(file: string): ReadonlySet<number> {
 async function fillFeed(pki: Pki): Promise<string> {
   await using disk = new SmallDisk("captures");
   await using bench = await openBench(pki, { prepare: disk.mount });
+  return await fillFeedOf(bench, disk);
+}
+
+/** The node's first feed writes to this file system. */
+export async function fillFeedOf(bench: Subject, disk: SmallDisk): Promise<string> {
   const { node, traffic } = bench;
   // Absent until a worker has reported.
   const feed = async () => (await node.stats()).feeds[0];
@@ -87,7 +103,7 @@ async function fillFeed(pki: Pki): Promise<string> {
 }
 
 /** A small file system in a folder of a node. It is unmounted when the scope ends. */
-class SmallDisk implements AsyncDisposable {
+export class SmallDisk implements AsyncDisposable {
   readonly #name: string;
   #folder: string | undefined;
 

@@ -57,7 +57,7 @@ async function resetMany(pki: Pki): Promise<string> {
 }
 
 /** The beginning of a ClientHello, in a record of 512 bytes. */
-const HALF_HELLO = Buffer.concat([Buffer.from("1603010200010001fc0303", "hex"), Buffer.alloc(40, 7)]);
+export const HALF_HELLO = Buffer.concat([Buffer.from("1603010200010001fc0303", "hex"), Buffer.alloc(40, 7)]);
 
 async function resetOne({ node }: Bench, index: number): Promise<void> {
   const socket = await dialLoopback(node.forward("web")).catch(() => undefined);

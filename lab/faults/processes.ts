@@ -53,6 +53,16 @@ export const PROCESSES: readonly Fault[] = [
 
 async function loseWorker(pki: Pki, signal: "SIGKILL" | "SIGSTOP"): Promise<string> {
   await using bench = await openBench(pki, {}, { downloads: 8, idle: 8 });
+  return await loseWorkerOf(bench, signal);
+}
+
+/** A node under traffic, on loopback or in the lab's network. */
+interface Subject {
+  readonly node: Pick<Bench["node"], "stats" | "sessions" | "process">;
+  readonly traffic: Bench["traffic"];
+}
+
+export async function loseWorkerOf(bench: Subject, signal: "SIGKILL" | "SIGSTOP"): Promise<string> {
   const { node, traffic } = bench;
   const [victim] = (await node.stats()).workers;
   const ports = [...traffic.downloading(), ...traffic.idle.map(({ port }) => port)];
@@ -110,7 +120,11 @@ async function starveWorker(pki: Pki): Promise<string> {
 
 type Ended = Awaited<ReturnType<Bench["traffic"]["finish"]>>;
 
-async function othersUnhurt({ traffic }: Bench, downloads: Ended, isLost: (port: number) => boolean): Promise<string> {
+async function othersUnhurt(
+  { traffic }: Subject,
+  downloads: Ended,
+  isLost: (port: number) => boolean,
+): Promise<string> {
   const others = downloads.filter(({ port }) => !isLost(port));
   assert.deepEqual(
     others.flatMap(({ error }) => error ?? []),
