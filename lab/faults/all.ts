@@ -11,6 +11,7 @@ import { PEERS } from "./peers.ts";
 import { PROCESSES } from "./processes.ts";
 import { SLOW_CLIENTS } from "./slow-clients.ts";
 import { SLOW_SERVERS } from "./slow-servers.ts";
+import { UPGRADES } from "./upgrades.ts";
 
 /** Every fault, in the order of the page. */
 export const FAULTS: readonly Fault[] = [
@@ -22,6 +23,7 @@ export const FAULTS: readonly Fault[] = [
   ...SLOW_SERVERS,
   ...PARTS,
   ...KILLED,
+  ...UPGRADES,
   ...LIMITS,
   ...CLAIMED,
   ...NETWORK,

@@ -8,7 +8,7 @@ import { setImmediate as immediately } from "node:timers/promises";
 import { connect } from "node:tls";
 import { DOMAIN, type Pki } from "../../test/pki.ts";
 import { type Program, pause } from "../../test/processes.ts";
-import { type Bench, openBench, recovery, startAgain } from "./bench.ts";
+import { type Bench, begin, openBench, recovery, startAgain } from "./bench.ts";
 import type { Fault } from "./fault.ts";
 import type { Visit, Way } from "./traffic.ts";
 
@@ -133,7 +133,7 @@ async function killWriter(pki: Pki): Promise<string> {
 }
 
 /** Answers how many there are. */
-function assertRecorded(file: string, visits: readonly Visit[]): number {
+export function assertRecorded(file: string, visits: readonly Visit[]): number {
   const database = new DatabaseSync(file);
   try {
     assert.deepEqual(
@@ -154,7 +154,7 @@ function assertRecorded(file: string, visits: readonly Visit[]): number {
 }
 
 /** The node's program, which is killed and started again. */
-class Running implements AsyncDisposable {
+export class Running implements AsyncDisposable {
   readonly #bench: Bench;
   #program: Program | undefined;
 
@@ -163,7 +163,16 @@ class Running implements AsyncDisposable {
   }
 
   async kill(): Promise<void> {
-    await (this.#program ?? this.#bench.node.process).stop("SIGKILL");
+    await this.program.stop("SIGKILL");
+  }
+
+  get program(): Program {
+    return this.#program ?? this.#bench.node.process;
+  }
+
+  /** Starts it, and does not wait until it is ready. */
+  begin(): void {
+    this.#program = begin(this.#bench.node);
   }
 
   /** Resolves with ms. */
@@ -179,7 +188,7 @@ class Running implements AsyncDisposable {
 }
 
 /** The CA's certificate. Throws unless its key is beside it, and is its own. */
-function fingerprint({ node }: Bench): string {
+export function fingerprint({ node }: Bench): string {
   const folder = join(node.folder, "data/ca");
   const read = (name: string) => readFileSync(join(folder, name), "utf8");
   for (const type of ["ecdsa", "rsa"]) {
