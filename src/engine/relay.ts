@@ -59,6 +59,11 @@ export interface RelayOptions {
   readonly sieves?: Partial<Record<Side, Sieve>>;
   /** Sides whose TLS ended without close_notify: the stretches of a way through tools share it, for what is between them has no TLS. */
   readonly truncated?: Set<Side>;
+  /**
+   * Asked when a side ends. Answers when its end may be passed on, if it is not that of the peer whose bytes came: then it counts as one
+   * without close_notify. Undefined: it is.
+   */
+  readonly early?: (side: Side) => Promise<void> | undefined;
 }
 
 export type IdleCounts = "bytes" | "keepalives";
@@ -79,7 +84,7 @@ interface Direction {
   readonly sieve: Sieve | undefined;
   /** "ending": the peer has ended, and what it said before may wait to be sent. */
   state: "open" | "ending" | "over";
-  /** Taps that cannot take more now. */
+  /** Taps that cannot take more now, and an early end that has to wait. */
   held: number;
   /** An ordinary byte has passed. */
   hasBegun: boolean;
@@ -195,7 +200,7 @@ class Relay implements Task {
     for (let budget = BUDGET; ; ) {
       if (to.held === "reads and writes" || !to.flush()) return false;
       if (to.isBroken) return this.#abort(undefined, { side: other(direction.side), code: "EPIPE", alert: undefined });
-      if (direction.state === "ending") return this.#end(direction);
+      if (direction.state === "ending") return direction.held === 0 && this.#end(direction);
       if (direction.held > 0 || from.held !== "nothing" || !from.readable) return false;
       if (budget <= 0) return true;
       const came = this.#carry(direction);
@@ -369,7 +374,9 @@ class Relay implements Task {
   #hasEnded(direction: Direction, isTruncated: boolean): void {
     const { side } = direction;
     direction.state = "ending";
-    if (isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
+    const early = this.#options.early?.(side);
+    if (early !== undefined) this.#hold(direction, early);
+    if (early !== undefined || isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
     this.#first ??= side;
     this.#left[side] = "closed";
     for (const tap of this.#options.taps) tap.end(side);

@@ -103,6 +103,35 @@ test("A tool that answers by itself is heard by the client, though it resets the
   assert.deepEqual([reason, clientLeft], ["The tool tool0 reset the connection", "closed"]);
 });
 
+for (const [what, said] of [
+  ["in the middle of an answer", "half of an"],
+  ["without an answer", ""],
+] as const) {
+  test(`A tool that leaves both sides ${what} does not make it look complete: the client is reset`, async (t) => {
+    const { client, server, tools, parting } = await world(t, 1);
+    const reset = resetOf(client);
+    const [{ a, b }] = tools as [World["tools"][number]];
+    client.write("request");
+    a.resume();
+    await once(a, "data");
+    b.write("request");
+    await once(server.resume(), "data");
+    if (said !== "") {
+      server.write(said);
+      await once(b.resume(), "data");
+      a.write(said);
+      await once(client, "data");
+    }
+    // As many servers do, it answers the end with its own.
+    server.on("end", () => server.end());
+    a.end();
+    b.end();
+    assert.equal(await reset, "ECONNRESET");
+    const { reason, cut } = await parting;
+    assert.deepEqual([reason, cut], ["The tool tool0 ended the session by itself", "ETOOLEND"]);
+  });
+}
+
 test("A reset of the client reaches the server when the tool passes it on to nobody", async (t) => {
   const { client, server, parting } = await world(t, 2);
   const reset = resetOf(server);

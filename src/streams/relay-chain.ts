@@ -17,12 +17,14 @@ export interface RelayHop {
  * what it has blocked.
  */
 const ANSWER = 5_000;
+/** ms that a client has to read what a tool has said before it left. */
+const GRACE = 1_000;
 
 /**
  * Carries bytes between two ends through tools, in order: client, Ta, tool, Tb, …, server. Each stretch is a relay of its own,
  * begun as soon as its two ends are there, so that a tool which connects only once it has read something gets to read it.
- * Half-closes pass through the tools themselves. A reset is carried to all stretches, for a tool need not pass it on. Taps
- * see the client's stretch: what the client said and what it was told.
+ * Half-closes pass through the tools themselves, and an end that a tool has made passes without close_notify. A reset is carried to all
+ * stretches, for a tool need not pass it on. Taps see the client's stretch: what the client said and what it was told.
  */
 export function relayThrough(
   client: End,
@@ -44,29 +46,70 @@ export function relayThrough(
   const truncated = new Set<Side>();
   let broken = false;
   let late: NodeJS.Timeout | undefined;
+  /** The stretches that have heard the end of each side, as its peer or the tools before said it. */
+  const heard: Readonly<Record<Side, Set<number>>> = { client: new Set(), server: new Set() };
+  /** What the session's end is called when a tool made the first end; undefined: none did. */
+  let ownEnd: string | undefined;
+  /** The end of the server's side that waits, and what it waits for. */
+  let waiting: PromiseWithResolvers<void> | undefined;
+  /**
+   * A tool may end what it has not heard the end of: it was killed, or it answers by itself. If that looked like the end of what the server
+   * has begun to say, a cut answer would look complete. So the client is told only when the server's side is over: a session that the tool
+   * has left on both sides is reset, after a moment for what the tool may have said itself.
+   */
+  const earlyEnd = (index: number, side: Side): Promise<void> | undefined => {
+    const [behind, tool] = side === "client" ? [index - 1, hops[index - 1]] : [index + 1, hops[index]];
+    if (!tool || heard[side].has(behind)) {
+      // A server answers the end that a tool has made with its own.
+      if (!ownEnd) heard[side].add(index);
+      return undefined;
+    }
+    if (!broken && !heard.client.has(0) && !heard.server.has(last))
+      ownEnd ??= `The tool ${tool.tool} ended the session by itself`;
+    if (side === "client") return meter.fromClient > 0 ? Promise.resolve() : undefined;
+    // An answer of the tool's own, in the place of the server's.
+    if (meter.fromServer === 0 && meter.toClient > 0) return undefined;
+    if (heard.client.has(0)) return Promise.resolve();
+    waiting ??= Promise.withResolvers();
+    if (broken || partings[last]) settle(broken ? 0 : GRACE);
+    else late = setTimeout(waiting.resolve, patience);
+    return waiting.promise;
+  };
+  const cut = (stretches: readonly number[]) => {
+    for (const index of stretches) {
+      if (partings[index]) continue;
+      for (const end of Object.values(ends[index]!)) end.reset();
+    }
+  };
+  const settle = (after: number) => {
+    clearTimeout(late);
+    late = setTimeout(() => cut(partings.keys().toArray()), Math.min(after, patience));
+  };
 
   return new Promise((resolve, reject) => {
-    const cut = (stretches: readonly number[]) => {
-      for (const index of stretches) {
-        if (partings[index]) continue;
-        for (const end of Object.values(ends[index]!)) end.reset();
-      }
-    };
     const over = (index: number, parting: RelayEnding) => {
       partings[index] = parting;
       // An orderly end is not why another stretch broke.
       if (!first || (isBroken(parting) && !isBroken(first))) first = parting;
       if (partings.every((one) => one !== undefined)) {
         clearTimeout(late);
-        resolve(conclude(first, partings as RelayEnding[]));
+        resolve(conclude(first, partings as RelayEnding[], ownEnd));
         return;
       }
-      if (!isBroken(parting) || broken) return;
+      if (!isBroken(parting)) {
+        if (waiting && index === last) settle(GRACE);
+        return;
+      }
+      if (broken) return;
       broken = true;
-      const all = partings.keys().toArray();
       // Nothing that the server still says reaches the client, but the tools before the break may have an answer of their own.
-      cut(all.filter((other) => other > index));
-      late = setTimeout(() => cut(all), patience);
+      cut(
+        partings
+          .keys()
+          .toArray()
+          .filter((other) => other > index),
+      );
+      settle(waiting ? 0 : patience);
     };
     /** A bug of ours in one stretch ends all of them. */
     const fail = (error: unknown) => {
@@ -87,6 +130,7 @@ export function relayThrough(
         ...{ idle, idleCounts },
         parties,
         truncated,
+        early: (side: Side) => earlyEnd(index, side),
         ...(sieve && { sieves: { client: sieve } }),
       };
       relay(from, to, options).then((parting) => over(index, parting), fail);
@@ -116,13 +160,14 @@ function isBroken({ failure, clientLeft, serverLeft }: RelayEnding): boolean {
 }
 
 /** What happened first is the cause; who left and how is told by the stretches that the two peers are on. */
-function conclude(earliest: RelayEnding, partings: readonly RelayEnding[]): RelayEnding {
+function conclude(earliest: RelayEnding, partings: readonly RelayEnding[], ownEnd: string | undefined): RelayEnding {
   const [near, far] = [partings[0]!, partings.at(-1)!];
   const { clientLeft } = near;
   const { serverLeft } = far;
   const ends = { clientLeft, serverLeft };
   if (near.failure?.side === "client") return { ...earliest, ...ends, failure: near.failure };
   if (far.failure?.side === "server") return { ...earliest, ...ends, failure: far.failure };
+  if (ownEnd) return { reason: ownEnd, ...ends, first: undefined, failure: undefined, cut: "ETOOLEND" };
   // A tool broke it, unless something else cut it: the idle time, say.
   if (partings.some(isBroken)) return { ...earliest, ...ends, failure: undefined, cut: earliest.cut ?? "ETOOLEND" };
   // The peer that left first was followed by the tools one after the other.
