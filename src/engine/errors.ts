@@ -63,14 +63,15 @@ export function reasonOf(code: number): number | undefined {
 }
 
 /**
- * Alerts that say nothing about an error: close_notify and no_renegotiation may have been sent before it, and OpenSSL sends
- * protocol_version also to a peer that does not speak TLS at all.
+ * Alerts that say nothing about an error: close_notify and no_renegotiation may have been sent before it, OpenSSL sends
+ * protocol_version also to a peer that does not speak TLS at all, and internal_error where it cannot do itself what was asked.
  */
 const TELLS_NOTHING: readonly (number | undefined)[] = [
   undefined,
   ALERTS.close_notify,
   ALERTS.no_renegotiation,
   ALERTS.protocol_version,
+  ALERTS.internal_error,
 ];
 
 /** What an error of OpenSSL's says about a peer. `sent`: the last alert that the peer was sent. */
