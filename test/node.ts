@@ -197,11 +197,12 @@ export function descendants(pid: number): number[] {
 }
 
 /**
- * Asserts that the sockets of all sessions are closed, once the sessions have ended. A feed keeps one file open in each worker.
- * Dead workers are not checked.
+ * Asserts that the sockets of all sessions are closed, once the sessions have ended. A feed keeps one file open in each worker, a pcapng
+ * feed twice. Dead workers are not checked.
  */
 async function assertNothingOpen(idle: ReadonlyMap<number, number>, { config }: NodeOptions): Promise<void> {
-  const feeds = Array.isArray(config?.["feeds"]) ? config["feeds"].length : 0;
+  const kinds: readonly string[] = Array.isArray(config?.["feeds"]) ? config["feeds"].map(({ kind }) => kind) : [];
+  const feeds = kinds.length + kinds.filter((kind) => kind === "pcapng").length;
   for (const [pid, before] of idle) {
     if (!existsSync(`/proc/${pid}/fd`)) continue;
     await until(`worker ${pid} back at ${before} open files`, () => openFiles(pid) <= before + feeds);

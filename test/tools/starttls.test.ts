@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { dovecot, PASSWORD, type UpgradeServer, USER } from "../inline/upgrade-servers.ts";
 import { needs, program } from "../needs.ts";
@@ -60,8 +60,10 @@ describe("STARTTLS through a tool", { skip: ROOT || needs("dovecot-imapd", "hapr
       assert.deepEqual(session.tools, [{ name: "tool", state: "connected" }]);
       // The session's last packets may be written a moment after its end is known.
       const conversation = /\* OK \[CAPABILITY .* STARTTLS\r\n.*AUTHENTICATE PLAIN/s;
-      await until("the conversation in the capture", () =>
-        conversation.test(readFileSync(session.feeds["archive"] ?? "", "latin1")),
+      const capture = session.feeds["archive"]!;
+      await until(
+        "the conversation in the capture",
+        () => existsSync(capture) && conversation.test(readFileSync(capture, "latin1")),
       );
     });
   }
