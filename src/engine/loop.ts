@@ -1,5 +1,5 @@
 import { InvariantError, type NetworkError } from "../errors.ts";
-import { addressOf, addressOfFunction, errno, libc, memory, must, uv } from "./native.ts";
+import { addressOf, addressOfFunction, errno, libc, memory, must, permanent, uv } from "./native.ts";
 
 /**
  * The engine's event loop: one epoll set of our own, which sits as a single descriptor in libuv's loop. When a descriptor
@@ -65,7 +65,8 @@ export class Loop {
   readonly #events = memory(MOST_EVENTS * EVENT_WORDS * 4);
   readonly #words = new Uint32Array(this.#events.buffer, this.#events.byteOffset, MOST_EVENTS * EVENT_WORDS);
   readonly #watched: (Watched | undefined)[] = [];
-  readonly #poll = memory(uv.handle_size(UV_POLL));
+  /** libuv has its address for as long as the process lives; nothing else may hold on to an idle loop. */
+  readonly #poll = permanent(uv.handle_size(UV_POLL)).bytes;
   #generation = 0;
   #size = 0;
   /** Tasks that have become ready, from `#next` on. */
