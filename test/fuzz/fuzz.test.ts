@@ -48,7 +48,7 @@ test("An error that is no refusal, and memory that stays in use, are failures", 
   const kept: Buffer[] = [];
   const keeping = { ...failing, read: () => void kept.push(Buffer.alloc(64 * 1024)) };
   const collect = () => undefined;
-  assert.match(String((await hunt(keeping, { seed: 1, inputs: 3_000, collect })).failure?.error), /more are in use/);
+  assert.match(String((await hunt(keeping, { seed: 1, inputs: 5_000, collect })).failure?.error), /more are in use/);
 });
 
 test("Damage leaves the original as it is, and any bytes are a conversation", () => {
