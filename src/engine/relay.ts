@@ -86,6 +86,8 @@ interface Direction {
   state: "open" | "ending" | "over";
   /** Taps that cannot take more now, and an early end that has to wait. */
   held: number;
+  /** Its end is a tool's own. */
+  isEarly: boolean;
   /** An ordinary byte has passed. */
   hasBegun: boolean;
   /** Moves bytes inside of the kernel; undefined: somebody looks at them. */
@@ -136,6 +138,7 @@ class Relay implements Task {
       sieve: sieves?.[side],
       state: "open",
       held: 0,
+      isEarly: false,
       hasBegun: false,
       splice: undefined,
       isOpaque,
@@ -375,8 +378,11 @@ class Relay implements Task {
     const { side } = direction;
     direction.state = "ending";
     const early = this.#options.early?.(side);
-    if (early !== undefined) this.#hold(direction, early);
-    if (early !== undefined || isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
+    if (early !== undefined) {
+      direction.isEarly = true;
+      this.#hold(direction, early);
+    }
+    if (isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
     this.#first ??= side;
     this.#left[side] = "closed";
     for (const tap of this.#options.taps) tap.end(side);
@@ -386,7 +392,8 @@ class Relay implements Task {
   #end(direction: Direction): boolean {
     const { to } = direction;
     // A FIN alone ends the other side's TLS as this side's was ended.
-    if (!this.#truncated?.has(direction.side) && !to.finish()) return false;
+    const isWhole = !direction.isEarly && !this.#truncated?.has(direction.side);
+    if (isWhole && !to.finish()) return false;
     to.fin();
     direction.state = "over";
     if (this.#up.state === "over" && this.#down.state === "over") this.#close();

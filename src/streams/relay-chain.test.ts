@@ -132,6 +132,40 @@ for (const [what, said] of [
   });
 }
 
+test("The second tool's own answer, after which it leaves both sides, ends as it was meant", async (t) => {
+  const { client, server, tools, parting } = await world(t, 2);
+  const [first, second] = tools as [World["tools"][number], World["tools"][number]];
+  work(first, (bytes) => bytes);
+  const atClient = readAll(client);
+  server.resume().on("end", () => server.end());
+  client.write("GET /forbidden");
+  await once(second.a.resume(), "data");
+  second.a.end("403 blocked");
+  second.b.end();
+  assert.equal(await atClient, "403 blocked");
+  client.end();
+  assert.equal((await parting).clientLeft, "closed");
+});
+
+test("A tool that closes the server's connection after its answer has not ended the session: the client does", async (t) => {
+  const { client, server, tools, parting } = await world(t, 1);
+  const [{ a, b }] = tools as [World["tools"][number]];
+  client.write("request");
+  await once(a.resume(), "data");
+  b.write("request");
+  await once(server.resume(), "data");
+  server.on("end", () => server.end()).write("answer");
+  await once(b.resume(), "data");
+  a.on("end", () => a.end()).write("answer");
+  await once(client.resume(), "data");
+  b.end();
+  await once(b, "end");
+  const atClient = readAll(client);
+  client.end();
+  assert.equal(await atClient, "");
+  assert.equal((await parting).reason, "The client closed the connection");
+});
+
 test("A reset of the client reaches the server when the tool passes it on to nobody", async (t) => {
   const { client, server, parting } = await world(t, 2);
   const reset = resetOf(server);

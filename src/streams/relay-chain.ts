@@ -48,7 +48,12 @@ export function relayThrough(
   let late: NodeJS.Timeout | undefined;
   /** The stretches that have heard the end of each side, as its peer or the tools before said it. */
   const heard: Readonly<Record<Side, Set<number>>> = { client: new Set(), server: new Set() };
-  /** What the session's end is called when a tool made the first end; undefined: none did. */
+  /** Peers whose connections tools have ended by themselves. */
+  const told: Record<Side, boolean> = { client: false, server: false };
+  /** When the stretch at the server was over, by performance.now(). */
+  let farOver = Number.POSITIVE_INFINITY;
+  const meters: Meter[] = [];
+  /** What the session's end is called when a tool ended it; undefined: none did. */
   let ownEnd: string | undefined;
   /** The end of the server's side that waits, and what it waits for. */
   let waiting: PromiseWithResolvers<void> | undefined;
@@ -60,19 +65,23 @@ export function relayThrough(
   const earlyEnd = (index: number, side: Side): Promise<void> | undefined => {
     const [behind, tool] = side === "client" ? [index - 1, hops[index - 1]] : [index + 1, hops[index]];
     if (!tool || heard[side].has(behind)) {
-      // A server answers the end that a tool has made with its own.
-      if (!ownEnd) heard[side].add(index);
+      // A peer answers the end that a tool has made with its own.
+      if (!told[side]) heard[side].add(index);
       return undefined;
     }
+    told[side === "client" ? "server" : "client"] = true;
+    if (side === "client") return meter.fromClient > 0 ? Promise.resolve() : undefined;
     if (!broken && !heard.client.has(0) && !heard.server.has(last))
       ownEnd ??= `The tool ${tool.tool} ended the session by itself`;
-    if (side === "client") return meter.fromClient > 0 ? Promise.resolve() : undefined;
     // An answer of the tool's own, in the place of the server's.
-    if (meter.fromServer === 0 && meter.toClient > 0) return undefined;
-    if (heard.client.has(0)) return Promise.resolve();
-    waiting ??= Promise.withResolvers();
-    if (broken || partings[last]) settle(broken ? 0 : GRACE);
-    else late = setTimeout(waiting.resolve, patience);
+    if (meter.fromServer === 0 && (meters[index]?.fromServer ?? 0) > 0) return undefined;
+    // One that was killed leaves both sides at once.
+    if (heard.client.has(0) || performance.now() - farOver > GRACE) return Promise.resolve();
+    if (!waiting) {
+      waiting = Promise.withResolvers();
+      if (broken || partings[last]) settle(broken ? 0 : GRACE);
+      else late = setTimeout(waiting.resolve, patience);
+    }
     return waiting.promise;
   };
   const cut = (stretches: readonly number[]) => {
@@ -89,6 +98,7 @@ export function relayThrough(
   return new Promise((resolve, reject) => {
     const over = (index: number, parting: RelayEnding) => {
       partings[index] = parting;
+      if (index === last) farOver = performance.now();
       // An orderly end is not why another stretch broke.
       if (!first || (isBroken(parting) && !isBroken(first))) first = parting;
       if (partings.every((one) => one !== undefined)) {
@@ -103,12 +113,8 @@ export function relayThrough(
       if (broken) return;
       broken = true;
       // Nothing that the server still says reaches the client, but the tools before the break may have an answer of their own.
-      cut(
-        partings
-          .keys()
-          .toArray()
-          .filter((other) => other > index),
-      );
+      const behind = partings.keys().filter((other) => other > index);
+      cut(behind.toArray());
       settle(waiting ? 0 : patience);
     };
     /** A bug of ours in one stretch ends all of them. */
@@ -124,8 +130,9 @@ export function relayThrough(
         client: index === 0 ? "The client" : `The tool ${hops[index - 1]!.tool}`,
         server: index === last ? "The server" : `The tool ${hops[index]!.tool}`,
       };
+      meters[index] = meterOf(meter, index === 0, index === last);
       const options = {
-        meter: meterOf(meter, index === 0, index === last),
+        meter: meters[index],
         taps: index === 0 ? taps : [],
         ...{ idle, idleCounts },
         parties,
