@@ -1,5 +1,18 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { MAIN, startNode } from "../node.ts";
@@ -105,11 +118,18 @@ describe("A full disk", { skip: process.getuid?.() !== 0 && "needs root, to moun
   });
 });
 
-/** Fills the file system of this file but for so many pages. */
+/** Fills the file system of this file but for so many pages. The node writes there too, so only a write tells what is free. */
 function fill(file: string, pages: number): void {
-  rmSync(file, { force: true });
-  const { bavail, bsize } = statfsSync(dirname(file));
-  writeFileSync(file, Buffer.alloc((bavail - pages) * bsize));
+  const descriptor = openSync(file, "w");
+  const { blocks, bsize } = statfsSync(dirname(file));
+  const chunk = Buffer.alloc(64 * bsize);
+  try {
+    for (let written = 0; written <= blocks * bsize; ) written += writeSync(descriptor, chunk);
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, "ENOSPC");
+  }
+  ftruncateSync(descriptor, Math.max(0, fstatSync(descriptor).size - pages * bsize));
+  closeSync(descriptor);
 }
 
 /** A configuration with other ports and the data folder of the first. */
