@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { LiveTable } from "../sessions/table.ts";
 import { BUCKETS, type HandshakeTimes } from "../sessions/tally.ts";
@@ -21,11 +22,20 @@ import type {
 import { HANDSHAKE_SECONDS, METRICS, MISNAMED, type Sample } from "./metrics-table.ts";
 import type { Figures, Operations } from "./operations.ts";
 
+export interface Metrics {
+  readonly contentType: string;
+  scrape(): Promise<string>;
+}
+
+/** ms between two samples of the event loop's delay. At the default of 10 they would be most of what an idle supervisor does. */
+const LOOP_SAMPLES = 50;
+
 /** The node's figures in Prometheus' text format, gathered when they are asked for. A metric without a sample is left out. */
-export function createMetrics(operations: Operations): { contentType: string; scrape(): Promise<string> } {
+export async function createMetrics(operations: Operations): Promise<Metrics> {
   const ofProcess = new Registry();
-  // At its default of 10 ms the samples would be most of what an idle supervisor does.
-  collectDefaultMetrics({ register: ofProcess, eventLoopMonitoringPrecision: 50 });
+  collectDefaultMetrics({ register: ofProcess, eventLoopMonitoringPrecision: LOOP_SAMPLES });
+  // Without a sample the event loop's delay is no number.
+  await setTimeout(2 * LOOP_SAMPLES);
   for (const name of MISNAMED) ofProcess.removeSingleMetric(name);
   return {
     contentType: ofProcess.contentType,

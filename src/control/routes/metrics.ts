@@ -1,11 +1,11 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
-import { createMetrics } from "../metrics.ts";
+import type { Metrics } from "../metrics.ts";
 import type { Operations } from "../operations.ts";
 
 /** Needs the token like all other routes: the counters show which listeners are used, and how much. */
 export function addMetricsRoute(app: ControlApp, operations: Operations): void {
-  const metrics = createMetrics(operations);
+  let metrics: Promise<Metrics> | undefined;
   app.get(
     "/metrics",
     {
@@ -18,6 +18,16 @@ export function addMetricsRoute(app: ControlApp, operations: Operations): void {
         },
       },
     },
-    async (_, reply) => reply.type(metrics.contentType).send(await metrics.scrape()),
+    async (_, reply) => {
+      metrics ??= openMetrics(operations);
+      const { contentType, scrape } = await metrics;
+      return reply.type(contentType).send(await scrape());
+    },
   );
+}
+
+/** A node that nobody asks for metrics starts without the library that writes them. */
+async function openMetrics(operations: Operations): Promise<Metrics> {
+  const { createMetrics } = await import("../metrics.ts");
+  return createMetrics(operations);
 }
