@@ -54,17 +54,17 @@ type Prepared = Pick<
 >;
 
 /** Opens what the supervisor needs for the workers, and starts none yet. `steps` gets what closes it again. */
-export function createState(
+export async function createState(
   prepared: Prepared,
   count: number,
   { steps }: { readonly steps: (() => unknown)[] },
-): NodeState {
+): Promise<NodeState> {
   const { authorities, startedAt } = prepared;
   const { loaded } = prepared.active;
   const { config } = loaded;
   const sessions = new LiveTable();
   const demanding = createKnownServers(10_000);
-  const sharing = new Sharing({
+  const sharing = await Sharing.open({
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),
     onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),

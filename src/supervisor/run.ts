@@ -137,7 +137,7 @@ async function startNode(
     workerUser,
     startedAt: now,
   };
-  const state = createState(prepared, count, teardown);
+  const state = await createState(prepared, count, teardown);
   for (const made of authorities.made) {
     log.info(made);
     state.webhooks.tell("ca.made", made);

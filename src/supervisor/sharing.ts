@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Config } from "../config/schema.ts";
 import type { FleetNodeInfo } from "../control/api.ts";
-import { Fleet } from "../fleet/fleet.ts";
+import type { Fleet } from "../fleet/fleet.ts";
 import { SHARED_CACHES, type SharedCache } from "../fleet/values.ts";
 import { log } from "../log.ts";
 import type { SharedCertificates } from "../pki/issue/mint.ts";
@@ -66,12 +66,18 @@ export class Sharing {
   #rotation: NodeJS.Timeout | undefined;
   #reportedStale = 0;
 
-  constructor(options: SharingOptions) {
+  /** A node that shares nothing with others starts without the library that speaks to a store. */
+  static async open(options: SharingOptions): Promise<Sharing> {
+    const fleet = options.resumption.shared === undefined ? undefined : await import("../fleet/fleet.ts");
+    return new Sharing(options, fleet?.Fleet);
+  }
+
+  private constructor(options: SharingOptions, Joined: typeof Fleet | undefined) {
     const { resumption, fleetSecret } = options;
     this.#options = options;
     this.#sessions = createSessionCache(resumption.sessions);
     this.secret = resumption.shared === undefined ? randomBytes(32) : deriveKey(fleetSecret(), "sessions");
-    this.fleet = resumption.shared === undefined ? undefined : this.#joinFleet(resumption.shared);
+    this.fleet = Joined && resumption.shared !== undefined ? this.#joinFleet(Joined, resumption.shared) : undefined;
     this.#rotateLater();
   }
 
@@ -126,11 +132,11 @@ export class Sharing {
     this.fleet?.close();
   }
 
-  #joinFleet(url: string): Fleet<FleetQuestion, FleetAnswer> {
+  #joinFleet(Joined: typeof Fleet, url: string): Fleet<FleetQuestion, FleetAnswer> {
     const { resumption, fleetSecret, ...options } = this.#options;
     const { wait, ticketRotation: rotation, node: name = hostname() } = resumption;
     const store = new URL(url).host;
-    return new Fleet<FleetQuestion, FleetAnswer>({
+    return new Joined<FleetQuestion, FleetAnswer>({
       ...{ url, wait, rotation, name, now: Date.now() },
       sealer: createSealer(deriveKey(fleetSecret(), "store")),
       onConnected: () => {
