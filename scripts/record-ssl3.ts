@@ -7,9 +7,11 @@ import type { SavedSession } from "../src/ssl3/connection.ts";
 import { buildJavaPeer, javaClient, ssl3Servers } from "../test/peers.ts";
 import { CONVERSATIONS, type Conversation, fileOf, speak } from "../test/recorded/ssl3/recorded.ts";
 
+// As small as the engine takes it, so that replays are cheap.
+process.env["JAVA_TOOL_OPTIONS"] = "-Djdk.tls.ephemeralDHKeySize=1024";
 const classes = await buildJavaPeer("Ssl3Peer.java");
 const at = (name: string) => fileURLToPath(new URL(`../test/recorded/ssl3/${name}`, import.meta.url));
-const identity = { certificate: at("rsa.pem"), key: at("rsa.key") };
+const identity = { certificate: at("small.pem"), key: at("small.key") };
 const sessions = new Map<string, SavedSession>();
 
 const [asServer, asClient] = (["server", "client"] as const).map((side) =>

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import type { Side } from "../vocabulary.ts";
 import { CIPHERS } from "./bulk-cipher.ts";
-import { MACS, type MacName } from "./mac.ts";
+import { digest, MACS, type MacName } from "./mac.ts";
 import type { Suite } from "./suites.ts";
 
 /** The 32 random bytes of each side. */
@@ -42,10 +42,9 @@ export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite
 function expand(secret: Uint8Array, randoms: readonly Uint8Array[], length: number): Buffer {
   const parts: Buffer[] = [];
   for (let round = 0; parts.length * MACS.md5.size < length; round += 1) {
-    const letters = String.fromCharCode(0x41 + round).repeat(round + 1);
-    const inner = createHash("sha1").update(letters).update(secret);
-    for (const random of randoms) inner.update(random);
-    parts.push(createHash("md5").update(secret).update(inner.digest()).digest());
+    const letters = Buffer.alloc(round + 1, 0x41 + round);
+    const inner = digest("sha1", letters, secret, ...randoms);
+    parts.push(digest("md5", secret, inner));
   }
   return Buffer.concat(parts).subarray(0, length);
 }
@@ -63,7 +62,7 @@ export function createTranscript(): Transcript {
     const { pad } = MACS[name];
     const inner: Hash = hashes[name].copy();
     inner.update(SENDERS[sender]).update(master).update(Buffer.alloc(pad, 0x36));
-    return createHash(name).update(master).update(Buffer.alloc(pad, 0x5c)).update(inner.digest()).digest();
+    return digest(name, master, Buffer.alloc(pad, 0x5c), inner.digest());
   };
   return {
     add(message) {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 
 /** `size` of a digest and `pad` of the padding strings, in bytes: RFC 6101, section 5.2.3.1. */
 export const MACS = { md5: { size: 16, pad: 48 }, sha1: { size: 20, pad: 40 } } as const;
@@ -20,9 +20,13 @@ export function createMac(name: MacName, secret: Uint8Array): Mac {
     inner.writeUInt32BE(sequence % 2 ** 32, header + 4);
     inner.writeUInt8(contentType, header + 8);
     inner.writeUInt16BE(content.length, header + 9);
-    const digest = createHash(name).update(inner).update(content).digest();
-    return createHash(name).update(outer).update(digest).digest();
+    return digest(name, outer, createHash(name).update(inner).update(content).digest());
   };
+}
+
+/** The hash of a few short pieces. A handshake takes dozens: a `Hash` for each would cost more than the hashing. */
+export function digest(name: MacName, ...pieces: readonly Uint8Array[]): Buffer {
+  return hash(name, Buffer.concat(pieces), "buffer");
 }
 
 /**
@@ -31,9 +35,7 @@ export function createMac(name: MacName, secret: Uint8Array): Mac {
  * below that.
  */
 export function evenOut(name: MacName, content: number, longest: number): void {
-  createHash(name)
-    .update(FILLING.subarray(0, lackingBytes(name, content, longest)))
-    .digest();
+  hash(name, FILLING.subarray(0, lackingBytes(name, content, longest)), "buffer");
 }
 
 /** How many more bytes must be hashed for the rounds of the longest content. */

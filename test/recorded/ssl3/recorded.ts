@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Connection, ConnectionEvent, Established, SavedSession } from "../../../src/ssl3/connection.ts";
-import { clientOf, RSA, seeded, serverOf, sessionMap } from "./sides.ts";
+import { clientOf, SMALL, seeded, serverOf, sessionMap } from "./sides.ts";
 
 /**
  * Conversations between the engine, with fixed randomness, and OpenJDK 17's JSSE, recorded by `scripts/record-ssl3.ts`. Each file
@@ -58,7 +58,7 @@ export function speak({ name, side, suite }: Conversation, session: SavedSession
   const connection =
     side === "client"
       ? clientOf({ random, suites, session })
-      : serverOf({ random, identities: [RSA], find: sessions.find });
+      : serverOf({ random, identities: [SMALL], find: sessions.find });
   let established: Established | undefined;
   let heard = "";
   return {

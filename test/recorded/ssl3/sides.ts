@@ -15,20 +15,28 @@ const identity = (name: string): Identity => ({
   key: createPrivateKey(readFileSync(at(`${name}.key`))),
 });
 export const RSA = identity("rsa");
+/** 1024 bits: conversations are replayed very often, and the size of the key is not what they try. */
+export const SMALL = identity("small");
 export const ECDSA = identity("ecdsa");
 
 /** Random bytes that are the same each time. */
 export function seeded(seed: string): Random {
+  const blocks = BLOCKS.get(seed) ?? [];
+  BLOCKS.set(seed, blocks);
   let count = 0;
   return (size) => {
     const parts: Buffer[] = [];
     for (let length = 0; length < size; length += 32) {
-      parts.push(createHash("sha256").update(`${seed} ${count}`).digest());
+      blocks[count] ??= createHash("sha256").update(`${seed} ${count}`).digest();
+      parts.push(blocks[count]!);
       count += 1;
     }
     return Buffer.concat(parts).subarray(0, size);
   };
 }
+
+/** By seed: the blocks that were made. */
+const BLOCKS = new Map<string, Buffer[]>();
 
 export function clientOf(options: Partial<ClientOptions> = {}): Connection {
   return createClient({
