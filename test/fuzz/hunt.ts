@@ -58,13 +58,15 @@ export async function hunt(parser: Parser, { seed, inputs, collect, onRun }: Hun
   const start = performance.now();
   let [refused, slowest, base, run] = [0, 0, undefined as number | undefined, 0];
   let failure: Failure | undefined;
+  const begun: Promise<Attempt>[] = [];
   for (; run < inputs && !failure; run += 1) {
-    onRun?.(run);
     if (run === WARM_UP) base = memory(collect);
-    const { input, dice } = inputOf(parser, seed, run);
-    const before = performance.now();
-    const error = await attempt(parser, input, dice);
-    const took = performance.now() - before;
+    while (begun.length < (parser.atOnce ?? 1) && run + begun.length < inputs) {
+      onRun?.(run + begun.length);
+      begun.push(attempt(parser, seed, run + begun.length));
+    }
+    if (begun.length > 1) onRun?.(run);
+    const { input, error, took } = (await begun.shift())!;
     slowest = Math.max(slowest, took);
     if (error !== undefined && refuses(parser, error)) refused += 1;
     else if (error !== undefined) failure = { parser: parser.name, run, input, error };
@@ -79,14 +81,24 @@ export async function hunt(parser: Parser, { seed, inputs, collect, onRun }: Hun
   return { parser: parser.name, inputs: run, refused, ms, slowest, growth, failure };
 }
 
-/** Undefined: it answered. Only what answers later is waited for. */
-async function attempt(parser: Parser, input: Buffer, dice: (n: number) => number): Promise<unknown> {
+interface Attempt {
+  readonly input: Buffer;
+  /** Undefined: it answered. */
+  readonly error: unknown;
+  readonly took: number;
+}
+
+async function attempt(parser: Parser, seed: number, run: number): Promise<Attempt> {
+  const { input, dice } = inputOf(parser, seed, run);
+  const before = performance.now();
+  const answered = (error: unknown): Attempt => ({ input, error, took: performance.now() - before });
   try {
     const answer = parser.read(Buffer.from(input), dice);
+    // Only what answers later is waited for.
     if (answer instanceof Promise) await answer;
-    return undefined;
+    return answered(undefined);
   } catch (error) {
-    return error ?? new Error("it threw nothing");
+    return answered(error ?? new Error("it threw nothing"));
   }
 }
 

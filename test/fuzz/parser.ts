@@ -17,6 +17,8 @@ export interface Parser {
   ) => Error)[];
   /** Of the inputs of the others, it gets one in so many: it is slow. */
   readonly every?: number;
+  /** How many inputs are read side by side, 1 when absent: more where reading waits for other threads. */
+  readonly atOnce?: number;
 }
 
 export function refuses({ refusals = [PeerError] }: Parser, error: unknown): boolean {

@@ -65,5 +65,6 @@ export const VIEW_PARSERS: readonly Parser[] = [
     seeds: [gzipSync(Buffer.alloc(5_000, "text ")), gzipSync(Buffer.alloc(0))],
     read: decode,
     every: 50,
+    atOnce: 8,
   },
 ];
