@@ -61,8 +61,8 @@ export function createTranscript(): Transcript {
   const finish = (name: MacName, sender: Side, master: Uint8Array) => {
     const { pad } = MACS[name];
     const inner: Hash = hashes[name].copy();
-    inner.update(SENDERS[sender]).update(master).update(Buffer.alloc(pad, 0x36));
-    return digest(name, master, Buffer.alloc(pad, 0x5c), inner.digest());
+    inner.update(SENDERS[sender]).update(master).update(PAD_1.subarray(0, pad));
+    return digest(name, master, PAD_2.subarray(0, pad), inner.digest());
   };
   return {
     add(message) {
@@ -73,4 +73,5 @@ export function createTranscript(): Transcript {
   };
 }
 
+const [PAD_1, PAD_2] = [Buffer.alloc(MACS.md5.pad, 0x36), Buffer.alloc(MACS.md5.pad, 0x5c)];
 const SENDERS = { client: "CLNT", server: "SRVR" } as const;

@@ -57,6 +57,8 @@ export class MessageJoiner {
 
   /** The next complete message; undefined: push more. Throws PeerError. */
   next(): Message | undefined {
+    const whole = this.#message.length === 0 ? this.#cutWhole() : undefined;
+    if (whole) return whole;
     while (this.#input.length > 0) {
       const piece = this.#input.subarray(0, this.#wanted - this.#message.length);
       this.#input = this.#input.subarray(piece.length);
@@ -72,6 +74,18 @@ export class MessageJoiner {
       return { name, body: bytes.subarray(HANDSHAKE_HEADER), framed: bytes };
     }
     return undefined;
+  }
+
+  /** The message that begins the input, if all of it is there: most records have whole messages, which need not be collected. */
+  #cutWhole(): Message | undefined {
+    if (this.#input.length < HANDSHAKE_HEADER) return undefined;
+    const name = nameOf(this.#input[0]!);
+    const length = HANDSHAKE_HEADER + checkLength(name, this.#input.readUIntBE(1, 3));
+    if (this.#input.length < length) return undefined;
+    // A copy: whoever keeps a part of it shall not keep all that was received with it.
+    const framed = Buffer.from(this.#input.subarray(0, length));
+    this.#input = this.#input.subarray(length);
+    return { name, body: framed.subarray(HANDSHAKE_HEADER), framed };
   }
 }
 

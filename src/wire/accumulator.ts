@@ -1,11 +1,12 @@
 const FIRST_CAPACITY = 512;
+const EMPTY: Buffer = Buffer.alloc(0);
 
 /**
  * Collects bytes that arrive in pieces. The buffer doubles when it is full, so the cost per byte is constant. It grows with
  * the bytes that arrived, never with a length that the peer only announced.
  */
 export class Accumulator {
-  #bytes = Buffer.alloc(0);
+  #bytes = EMPTY;
   #length = 0;
 
   get length(): number {

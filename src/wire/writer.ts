@@ -38,7 +38,8 @@ function number(value: number, width: 1 | 2 | 3): Buffer {
   if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * width)) {
     throw new InvariantError(`Cannot write ${value} into ${width} bytes`);
   }
-  const bytes = Buffer.alloc(width);
+  // From the pool, unlike `alloc`: all of it is written.
+  const bytes = Buffer.allocUnsafe(width);
   bytes.writeUIntBE(value, 0, width);
   return bytes;
 }
