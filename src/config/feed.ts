@@ -1,6 +1,7 @@
+import { parse } from "node:path";
 import { z } from "zod";
 import { duration, hostPort, interfaceName, isLoopbackHost, label, portMap, size, textOf } from "./formats.ts";
-import { anyOf, type Row, row } from "./row.ts";
+import { anyOf, type FileSeries, type Row, row } from "./row.ts";
 
 /** `feeds` in the configuration file: where copies of the sessions go. */
 
@@ -166,9 +167,16 @@ const http = z.strictObject({
   rules: filter.rules,
 });
 
+/** The file that is written keeps its name; the older ones beside it have names of a series. */
+function linesIn({ file }: { readonly file: string }): readonly FileSeries[] {
+  const { dir: directory, name: stem, ext } = parse(file);
+  return [{ key: "file", directory, stem, extension: ext.slice(1) }];
+}
+
 export const FEEDS = {
   pcapng: row(pcapng, {
     place: ({ directory }) => directory,
+    writes: ({ name, directory }) => [{ key: "directory", directory, stem: name, extension: "pcapng" }],
     withFiles: (feed, at) => ({ ...feed, directory: at(feed.directory) }),
   }),
   "pcap-over-ip": row(pcapOverIp, {
@@ -193,6 +201,7 @@ export const FEEDS = {
   }),
   keylog: row(keylog, {
     place: (feed) => feed.file,
+    writes: linesIn,
     withFiles: (feed, at) => ({ ...feed, file: at(feed.file) }),
     warnings: (feed) => [
       {
@@ -203,10 +212,13 @@ export const FEEDS = {
   }),
   "tls-log": row(tlsLog, {
     place: (feed) => feed.file,
+    writes: linesIn,
     withFiles: (feed, at) => ({ ...feed, file: at(feed.file) }),
   }),
   http: row(http, {
     place: ({ directory }) => directory ?? "in memory; see: clearline transactions",
+    writes: ({ name, directory }) =>
+      directory === undefined ? [] : [{ key: "directory", directory, stem: name, extension: "jsonl" }],
     withFiles: (feed, at) => (feed.directory === undefined ? feed : { ...feed, directory: at(feed.directory) }),
     conflicts: ({ limits }) =>
       limits.session > limits.memory

@@ -74,7 +74,7 @@ export async function loadConfig(
   const checked = CONFIG.safeParse(root, { error: nameKnownKeys });
   const problems = [
     ...(checked.success ? [] : problemsOf(checked.error.issues, root)),
-    ...conflictsIn(parseParts(root)),
+    ...conflictsIn(parseParts(root), folder),
     ...files.problems,
     ...shortSecret(files),
     ...shortWebhookSecrets(files),

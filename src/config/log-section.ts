@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { LOG_LEVELS } from "../vocabulary.ts";
 import { duration, hostPort, size } from "./formats.ts";
-import { anyOf, row } from "./row.ts";
+import { anyOf, type Row, row } from "./row.ts";
 
 /** `log` and `webhooks` in the configuration file: who is told what the node does. */
 
@@ -48,13 +48,23 @@ const syslog = z.strictObject({
     .describe("tls: a PEM file with the roots that the server's certificate must reach. Absent: the system's."),
 });
 
+/** How the files of a target are named. */
+export const LOG_FILES = { stem: "clearline", extension: "jsonl" } as const;
+
 const TARGETS = {
   stderr: row(stderr, { place: () => "standard error" }),
-  file: row(files, { place: ({ directory }) => directory }),
+  file: row(files, {
+    place: ({ directory }) => directory,
+    writes: ({ directory }) => [{ key: "directory", directory, ...LOG_FILES }],
+  }),
   syslog: row(syslog, { place: ({ address: { host, port } }) => `${host} port ${port}` }),
 };
-const TARGET = anyOf("kind", TARGETS);
-export type LogTarget = z.output<typeof TARGET>;
+export const LOG_TARGET = anyOf("kind", TARGETS);
+export type LogTarget = z.output<typeof LOG_TARGET>;
+
+export function targetRow({ kind }: LogTarget): Row<LogTarget> {
+  return TARGETS[kind];
+}
 
 export const LOG = z.strictObject({
   level: z
@@ -66,7 +76,7 @@ export const LOG = z.strictObject({
     .default(false)
     .describe("Log one line for each session at its end, at level info, with the names of the Elastic Common Schema."),
   targets: z
-    .array(TARGET)
+    .array(LOG_TARGET)
     .min(1)
     .max(16)
     .prefault([{ kind: "stderr" }])

@@ -41,6 +41,8 @@ write("short.secret", "guess\n");
 const PROXY = 'listeners: [{ name: proxy, mode: explicit, address: "127.0.0.1:8080" }]\n';
 const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
+const CLASH = ": each would delete the other's; choose another folder or name";
+
 const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["an unknown key", `${PROXY}wrokers: 2`, ["wrokers is not known; did you mean workers?"]],
   ["a key without a similar known one", `${PROXY}teapot: []`, ["teapot is not known"]],
@@ -454,6 +456,26 @@ policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: dr
     "two feeds of one name",
     `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d }, { name: a, kind: pcapng, directory: e }]`,
     ['feeds[1].name is "a", already the name of feeds[0]'],
+  ],
+  [
+    "feeds that would delete each other's files",
+    `${PROXY}log: { targets: [{ kind: file, directory: d }, { kind: file, directory: ./e/../d }] }
+feeds:
+  - { name: a, kind: pcapng, directory: "${folder}/d" }
+  - { name: b, kind: keylog, file: d/a.pcapng }
+  - { name: c, kind: tls-log, file: d/tls }
+  - { name: e, kind: keylog, file: ./d/tls }
+  - { name: clearline, kind: http, directory: d/ }
+  - { name: f, kind: tls-log, file: d/clearline.jsonl }
+  - { name: g, kind: tls-log, file: other/clearline.jsonl }
+  - { name: h, kind: tls-log, file: d/clearline.json }`,
+    [
+      `log.targets[1].directory leads to files named "clearline-….jsonl" in the same folder as those of log.targets[0].directory${CLASH}`,
+      `feeds[1].file leads to files named "a-….pcapng" in the same folder as those of feeds[0].directory${CLASH}`,
+      `feeds[3].file leads to files named "tls-…" in the same folder as those of feeds[2].file${CLASH}`,
+      `feeds[4].directory leads to files named "clearline-….jsonl" in the same folder as those of log.targets[0].directory${CLASH}`,
+      `feeds[5].file leads to files named "clearline-….jsonl" in the same folder as those of log.targets[0].directory${CLASH}`,
+    ],
   ],
   [
     "two feeds that read HTTP",

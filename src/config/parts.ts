@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { FEED, type FeedConfig } from "./feed.ts";
 import { LISTENER, type ListenerConfig } from "./listener.ts";
+import { LOG_TARGET, type LogTarget } from "./log-section.ts";
 import { POLICY, RULE, type RuleConfig } from "./policy-section.ts";
 import { pathOf, valueAt } from "./problem.ts";
 import type { Located } from "./row.ts";
@@ -16,6 +17,7 @@ export interface Parts {
   readonly signing: WrittenConfig["signing"] | undefined;
   readonly resumption: WrittenConfig["resumption"] | undefined;
   readonly revocation: WrittenConfig["policy"]["revocation"] | undefined;
+  readonly logTargets: readonly Located<LogTarget>[];
   readonly listeners: List<ListenerConfig>;
   readonly tools: List<ToolConfig>;
   readonly feeds: List<FeedConfig>;
@@ -37,6 +39,7 @@ export function parseParts(root: unknown): Parts {
     signing: section(CONFIG.shape.signing, "signing"),
     resumption: section(CONFIG.shape.resumption, "resumption"),
     revocation: section(POLICY.shape.revocation, "policy", "revocation"),
+    logTargets: parseList(LOG_TARGET, root, "log", "targets").entries,
     listeners: parseList(LISTENER, root, "listeners"),
     tools: parseList(TOOL, root, "tools"),
     feeds: parseList(FEED, root, "feeds"),

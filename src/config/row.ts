@@ -15,6 +15,8 @@ export interface Row<Value> {
   connectsTo?(value: Value): readonly Address[];
   /** The network interfaces that it uses. */
   interfaces?(value: Value): readonly Interface[];
+  /** The files that it writes, of which the oldest are deleted. */
+  writes?(value: Value): readonly FileSeries[];
   /** The same entry with its file names made absolute by `at`. */
   withFiles?(value: Value, at: (name: string) => string): Value;
   /** What works, but exposes more than the user may expect. */
@@ -40,6 +42,14 @@ interface Interface {
   readonly name: string;
   /** It carries the sessions themselves: no other listener, tool or feed may use it. */
   readonly inPath: boolean;
+}
+
+/** Files named `<stem>-<time>-w<worker>.<extension>` in one folder, or with an empty extension without the dot. */
+export interface FileSeries {
+  readonly key: string;
+  readonly directory: string;
+  readonly stem: string;
+  readonly extension: string;
 }
 
 /** An entry of a list, with its path in the file: "listeners[0]". */

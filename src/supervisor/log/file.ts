@@ -1,4 +1,4 @@
-import type { LogTarget } from "../../config/log-section.ts";
+import { LOG_FILES, type LogTarget } from "../../config/log-section.ts";
 import { RotatingFiles } from "../../feeds/rotating-files.ts";
 import { log } from "../../log.ts";
 import type { Target } from "./line.ts";
@@ -7,8 +7,8 @@ import type { Target } from "./line.ts";
 export async function createFileTarget(target: Extract<LogTarget, { kind: "file" }>): Promise<Target> {
   const { directory, rotate, rotateAfter, keep } = target;
   const files = new RotatingFiles({
-    ...{ name: "clearline", directory, rotate, rotateAfter, keep, worker: 0, workers: 1 },
-    ...{ extension: "jsonl", preamble: Buffer.alloc(0), log: log.child({ target: directory }) },
+    ...{ name: LOG_FILES.stem, directory, rotate, rotateAfter, keep, worker: 0, workers: 1 },
+    ...{ extension: LOG_FILES.extension, preamble: Buffer.alloc(0), log: log.child({ target: directory }) },
   });
   await files.start();
   return {
