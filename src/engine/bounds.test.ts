@@ -3,10 +3,13 @@ import { createPrivateKey } from "node:crypto";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket } from "node:tls";
 import koffi from "koffi";
+import { inRecord, message, REPLIED, serverHello, UNKNOWN } from "../../test/unruly-servers/scripted-server.ts";
 import { make } from "../pki/x509/test-chain.ts";
 import { type TlsVersion, VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { HANDSHAKE_TYPES } from "../wire/numbers.ts";
 import { searchExtensions } from "../wire/unknown-extension.ts";
+import { vector16, vector24 } from "../wire/writer.ts";
 import { checkEngine } from "./check.ts";
 import { Context } from "./contexts.ts";
 import type { End } from "./end.ts";
@@ -80,6 +83,42 @@ test("Of a server's extensions those count as known that OpenSSL checks itself",
   // signature_algorithms_cert and CryptoPro's, which this function of OpenSSL's leaves out.
   assert.deepEqual(differences, [50, 0xfde8]);
 });
+
+test("What a server says before the ClientHello is sent is looked at like the rest", async (t) => {
+  const flights = {
+    hello: inRecord(serverHello({ extensions: [REPLIED, UNKNOWN] })),
+    group: Buffer.concat([inRecord(serverHello({ suite: 0x0033, extensions: [REPLIED] })), ...dheFlight(2049)]),
+  };
+  const failures = [];
+  for (const flight of Object.values(flights)) {
+    const [end, peer] = await endAndSocket(t);
+    peer.on("error", () => {});
+    await new Promise((resolve) => peer.write(flight, resolve));
+    const context = new Context({
+      ...{ role: "client", minVersion: 0x0303, maxVersion: 0x0303, ...COMMON },
+      ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256:DHE-RSA-AES128-SHA:@SECLEVEL=0",
+    });
+    t.after(() => context.release());
+    const { agreed } = await shake(end, new OpensslLayer({ end, writer, context, mostGroupBits: 2048 }));
+    failures.push("detail" in agreed ? agreed.detail : agreed);
+  }
+  assert.deepEqual(failures, [
+    "it sent extension 15, which was not offered",
+    "its Diffie-Hellman group has 2049 bits, above 2048",
+  ]);
+});
+
+/** What follows a ServerHello with DHE. Nobody gets as far as to verify the signature. */
+function dheFlight(bits: number): Buffer[] {
+  const prime = Buffer.alloc(Math.ceil(bits / 8), 0xff);
+  prime[0] = 1;
+  const params = [prime, Buffer.of(2), Buffer.alloc(prime.length, 1)].map((number) => vector16(number));
+  const signature = [Buffer.of(4, 1), vector16(Buffer.alloc(256))];
+  return [
+    inRecord(message(HANDSHAKE_TYPES.certificate, vector24(vector24(rsa.der)))),
+    inRecord(message(HANDSHAKE_TYPES.server_key_exchange, ...params, ...signature)),
+  ];
+}
 
 /** A TLS connection of two ends of ours; `pointer` is the flooding side's SSL. */
 async function connection(t: TestContext, version: number, flooding: "client" | "server") {

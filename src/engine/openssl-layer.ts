@@ -106,6 +106,12 @@ const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
 /** A record with an alert alone, in bytes: a ServerHello is longer. */
 const ALERT_RECORD = 7;
 
+/**
+ * A client's steps before a message of the server's can come: OpenSSL turns to its own hello, and away from it. Whether the hello was sent
+ * says nothing: it goes out when the call is over, in which OpenSSL also reads what a server says before it has heard one.
+ */
+const OWN_STEPS = 2;
+
 /** Where a ServerHello has its version, behind its header. */
 const VERSION_AT = 4;
 
@@ -191,6 +197,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
   /** What the server's messages are looked at for. */
   #watches: "extensions" | "group" | "nothing" = "nothing";
   #listens = false;
+  /** Steps of the handshake that OpenSSL has told of. */
+  #steps = 0;
   /** TLS 1.3, where messages after the handshake are usual. */
   #isModern = false;
   #lateSteps = 0;
@@ -565,7 +573,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   /** A message of the handshake begins to come. */
   #watch(): void {
-    if (this.#watches === "extensions") this.#listen(this.#sent > 0);
+    this.#steps += 1;
+    if (this.#watches === "extensions") this.#listen(this.#steps > OWN_STEPS);
     else if (this.#watches === "nothing" && this.#mostGroupBits !== undefined) this.#watchGroup();
   }
 

@@ -8,7 +8,16 @@ import { DOMAIN, makePki } from "../pki.ts";
 import { until } from "../processes.ts";
 import { MODERN } from "../unruly-servers/modern.ts";
 import { OLDER } from "../unruly-servers/older.ts";
-import { alertIn, type Breach, ScriptedServer } from "../unruly-servers/scripted-server.ts";
+import {
+  alertIn,
+  type Breach,
+  inRecord,
+  NONE,
+  REPLIED,
+  ScriptedServer,
+  serverHello,
+  UNKNOWN,
+} from "../unruly-servers/scripted-server.ts";
 
 /** What a server may not do in a handshake: the node ends it with the alert that the RFCs name, tells the client, and blames the server. */
 
@@ -45,6 +54,14 @@ describe("A server that breaks the rules", needs("openssl"), () => {
     });
   }
 
+  test("A server that sends its ServerHello before it has heard one gets no more by it", async () => {
+    server.greeting = inRecord(serverHello({ extensions: [REPLIED, UNKNOWN] }));
+    server.script = [() => NONE];
+    const code = await failureOf({ port: node.forward("web"), servername: EARLY, maxVersion: "TLSv1.2" });
+    assert.equal(alertIn(await server.heard), ALERTS.unsupported_extension);
+    assert.match(code, /unsupported_extension$/i);
+  });
+
   test("The records name the alert, and blame the server", async () => {
     const sessions = await until("the end of all sessions", async () => {
       const found = await node.sessions({});
@@ -61,6 +78,7 @@ describe("A server that breaks the rules", needs("openssl"), () => {
   });
 });
 
+const EARLY = `unruly-early.${DOMAIN}`;
 const nameOf = (row: number) => `unruly-${row}.${DOMAIN}`;
 
 /** OpenSSL's code for how a client's handshake fails. */

@@ -160,7 +160,10 @@ export class ScriptedServer {
   script: Script = [];
   /** All that the client said to the last answer, once its connection has ended. */
   heard: Promise<Buffer> = Promise.resolve(Buffer.alloc(0));
+  /** What the next client hears before it has said anything. */
+  greeting: Buffer = NONE;
   readonly #server = net.createServer((socket) => {
+    socket.write(this.greeting);
     this.heard = answerHellos(socket, this.script);
   });
 
