@@ -14,8 +14,9 @@ export interface Hunt {
   readonly inputs: number;
   /** How many of them were refused with an error. */
   readonly refused: number;
+  /** CPU time of the process, in ms. */
   readonly ms: number;
-  /** What the slowest input took, in ms. */
+  /** What the slowest input took, in ms: the faster of two tries, since the machine may have been elsewhere. */
   readonly slowest: number;
   /** By how much memory has grown that is still in use, in bytes. */
   readonly growth: number;
@@ -55,7 +56,7 @@ export function inputOf(
 
 /** Gives a parser this many inputs. Stops at the first failure. */
 export async function hunt(parser: Parser, { seed, inputs, collect, onRun }: HuntOptions): Promise<Hunt> {
-  const start = performance.now();
+  const start = cpuTime();
   let [refused, slowest, base, run] = [0, 0, undefined as number | undefined, 0];
   let failure: Failure | undefined;
   const begun: Promise<Attempt>[] = [];
@@ -67,12 +68,13 @@ export async function hunt(parser: Parser, { seed, inputs, collect, onRun }: Hun
     }
     if (begun.length > 1) onRun?.(run);
     const { input, error, took } = (await begun.shift())!;
-    slowest = Math.max(slowest, took);
+    if (took > slowest) slowest = Math.max(slowest, Math.min(took, (await attempt(parser, seed, run)).took));
     if (error !== undefined && refuses(parser, error)) refused += 1;
     else if (error !== undefined) failure = { parser: parser.name, run, input, error };
-    else if (took > SLOWEST) failure = { parser: parser.name, run, input, error: new Error(`it took ${took} ms`) };
+    if (!failure && slowest > SLOWEST)
+      failure = { parser: parser.name, run, input, error: new Error(`it took ${slowest} ms`) };
   }
-  const ms = performance.now() - start;
+  const ms = cpuTime() - start;
   const growth = base === undefined ? 0 : (memory(collect) ?? base) - base;
   if (!failure && growth > MOST_GROWTH) {
     const error = new Error(`after ${run} inputs ${growth} bytes more are in use`);
@@ -100,6 +102,11 @@ async function attempt(parser: Parser, seed: number, run: number): Promise<Attem
   } catch (error) {
     return answered(error ?? new Error("it threw nothing"));
   }
+}
+
+function cpuTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 function memory(collect: (() => void) | undefined): number | undefined {

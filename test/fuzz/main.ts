@@ -40,7 +40,7 @@ else if (values.input !== undefined) await repeat(values.input);
 else await huntAll();
 
 async function huntAll(): Promise<void> {
-  console.log(`seed ${seed}\n${row("parser", "inputs", "refused", "a second", "slowest")}`);
+  console.log(`seed ${seed}\n${row("parser", "inputs", "refused", "a CPU second", "slowest")}`);
   let total = 0;
   for (const parser of chosen) {
     const share = values.all ? 1 : (parser.every ?? 1);
