@@ -116,11 +116,16 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** Takes over a connected, connecting or listening socket that does not block. The end owns the descriptor from here on. */
   static adopt(loop: Loop, fd: number): End {
-    let end: End | undefined;
     // An urgent byte keeps its place in the stream: else recv(2) drops it.
     libc.setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, ON, ON.length);
     // When this process dies, the kernel resets its connections: with a FIN, what was cut short could look complete.
     libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
+    return End.adoptAccepted(loop, fd);
+  }
+
+  /** The same for a connection of a listener that was adopted: it has inherited the listener's options. */
+  static adoptAccepted(loop: Loop, fd: number): End {
+    let end: End | undefined;
     try {
       loop.watch(fd, (generation) => {
         end = new End(loop, fd, generation);

@@ -142,7 +142,7 @@ export function acceptFrom(
         if (code === EAGAIN) return false;
         if (client >= 0) {
           isFailing = false;
-          accept(End.adopt(loop, client));
+          accept(End.adoptAccepted(loop, client));
         } else if (code !== ECONNABORTED) {
           fails(new NetworkError(`Cannot accept a connection: ${systemCode(code)}`, systemCode(code)));
           return false;

@@ -113,7 +113,7 @@ function reachedBy({ family, value }: Address): Address | undefined {
 /** `demand`: also check whether the server is known to demand a client certificate. */
 function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: boolean): Verdict | undefined {
   // Without the certificate, so that this phase gives the same answer when it is judged again later.
-  const view = viewOf({ ...facts, certificate: undefined }, true);
+  const view = viewOf(facts.certificate === undefined ? facts : { ...facts, certificate: undefined }, true);
   const step = decidingStep(order, view);
   const committed = step !== undefined && (step.phase === "network" || !view.late);
   if (step !== undefined && step.action !== "decrypt") return committed ? verdictOf(step, view) : undefined;

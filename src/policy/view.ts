@@ -26,8 +26,18 @@ export interface View extends KnownFacts {
   readonly late: boolean;
 }
 
-/** Makes the view. `settled`: the ClientHello has been read, so a host that is not known is absent. */
+/** The last view: a flow's facts are judged several times in a row. */
+let last: { readonly facts: KnownFacts; readonly settled: boolean; readonly view: View } | undefined;
+
+/** The view of facts, which never change. `settled`: the ClientHello has been read, so a host that is not known is absent. */
 export function viewOf(facts: KnownFacts, settled: boolean): View {
+  if (last?.facts === facts && last.settled === settled) return last.view;
+  const view = makeView(facts, settled);
+  last = { facts, settled, view };
+  return view;
+}
+
+function makeView(facts: KnownFacts, settled: boolean): View {
   const { client, server, certificate } = facts;
   const inputs = [facts.sni, facts.connectHost];
   const open = !settled && inputs.includes(undefined);

@@ -143,7 +143,7 @@ class SideReader {
   readonly end: End;
   /** All of them, in a buffer that doubles: a peer may send them one by one. */
   bytes: Buffer = Buffer.alloc(0);
-  #room = Buffer.alloc(0);
+  #room: Buffer = Buffer.alloc(0);
   #taken: boolean;
 
   constructor(side: Side, end: End) {
@@ -164,6 +164,11 @@ class SideReader {
   }
 
   #append(fresh: Buffer): void {
+    // Mostly the first bytes are all.
+    if (this.bytes.length === 0) {
+      this.bytes = this.#room = fresh;
+      return;
+    }
     const length = this.bytes.length + fresh.length;
     if (length > this.#room.length) {
       this.#room = Buffer.alloc(Math.max(length, 2 * this.#room.length));

@@ -42,6 +42,7 @@ export class HelloExchange {
   /** Bytes of each side that were read and not passed: the last one of an incomplete message. */
   readonly #held: Record<Side, number> = { client: 0, server: 0 };
   #retried = false;
+  #isFirst = true;
   #isClientReadable = true;
   #isSettled = false;
   #awaitsCertificate = false;
@@ -88,6 +89,11 @@ export class HelloExchange {
   #judgeClient(item: PlaintextItem): void {
     if (item.kind === "unreadable") this.#isClientReadable = false;
     if (item.kind !== "message" || item.type !== HANDSHAKE_TYPES.client_hello) return;
+    // The first is the one that was judged: it has waited in its connection.
+    if (this.#isFirst) {
+      this.#isFirst = false;
+      return;
+    }
     const second = readClientHello(item.body);
     const { hello } = this.#rules;
     const { serverName, serverAddress } = second;
