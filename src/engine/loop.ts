@@ -7,7 +7,8 @@ import { addressOf, addressOfFunction, errno, libc, memory, must, permanent, uv 
  * Node's own I/O go on beside it. An idle engine costs no CPU.
  *
  * What takes time is a task. A task does what it can do now and says whether there is more; it is run again when one of its
- * ends may be ready. Tasks that have just become ready run before those that have been at work for long.
+ * ends may be ready. Tasks that have just become ready run before those that have been at work for long. What only begins work, such
+ * as a handshake, is deferred: it runs when nothing is ready, so that what has begun comes to its end first.
  */
 
 /** Something that the loop runs when one of its ends may be ready. */
@@ -54,6 +55,10 @@ const TURN = 2;
 const LOOK = 0.05;
 /** Tasks that have run are removed from the head of the queue in pieces of this size. */
 const TRIM = 1024;
+/** Deferred tasks that run in one turn: what they begin goes on between two turns. */
+const MOST_BEGUN = 4;
+/** ms after which one deferred task runs although others are ready: what has begun may be more than enough. */
+const OVERDUE = 10;
 
 export class Loop {
   /** What is being moved right now. Its content is valid until the task that read into it returns. */
@@ -75,11 +80,18 @@ export class Loop {
   /** Tasks that have used up their budget. */
   #busy: Task[] = [];
   #nextBusy = 0;
+  /** Tasks that begin something, and when they were deferred. */
+  readonly #deferred: { readonly task: Task; readonly since: number }[] = [];
+  #begun = 0;
+  #lastBegun = 0;
+  readonly #overdue: number;
   #isRunning = false;
   /** Undefined: there is nothing to watch and nothing to run. An immediate runs whenever the process wakes up, for whatever reason. */
   #immediate: NodeJS.Immediate | undefined;
 
-  constructor() {
+  /** `overdue`: as the constant; tests set it. */
+  constructor(overdue = OVERDUE) {
+    this.#overdue = overdue;
     this.#epoll = must(libc.epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
     // libuv insists on a C callback; this one only reads a flag. A JavaScript one would run outside of Node's ticks.
     const nothing = addressOfFunction("uv_is_active");
@@ -122,6 +134,26 @@ export class Loop {
     if (task.queued) return;
     task.queued = true;
     this.#ready.push(task);
+    this.#wake();
+  }
+
+  /** Has a task run that begins something: once, when nothing else is ready. */
+  defer(task: Task): void {
+    this.#deferred.push({ task, since: performance.now() });
+    this.#wake();
+  }
+
+  /** When the first of the tasks was deferred that have not run, by performance.now(); undefined: there is none. */
+  get deferredSince(): number | undefined {
+    return this.#deferred[0]?.since;
+  }
+
+  /** Has all deferred tasks run soon. */
+  hurry(): void {
+    for (const { task } of this.#deferred.splice(0)) this.enqueue(task);
+  }
+
+  #wake(): void {
     if (this.#isRunning) return;
     this.#immediate ??= setImmediate(this.#turn);
     this.#immediate.ref();
@@ -134,7 +166,8 @@ export class Loop {
     } finally {
       // Also after a bug: without the next turn all connections would hang.
       this.#isRunning = false;
-      const isIdle = this.#next === this.#ready.length && this.#nextBusy === this.#busy.length;
+      const isIdle =
+        this.#next === this.#ready.length && this.#nextBusy === this.#busy.length && this.#deferred.length === 0;
       this.#immediate = isIdle && this.#size === 0 ? undefined : setImmediate(this.#turn);
       if (isIdle) this.#immediate?.unref();
     }
@@ -143,12 +176,13 @@ export class Loop {
   #runTasks(): void {
     const until = performance.now() + TURN;
     let looked = 0;
+    this.#begun = 0;
     for (let now = performance.now(); now < until; now = performance.now()) {
       if (this.#next === this.#ready.length || now - looked > LOOK) {
         this.#look();
         looked = now;
       }
-      const task = this.#take();
+      const task = this.#take(now);
       if (!task) break;
       task.queued = false;
       try {
@@ -162,8 +196,16 @@ export class Loop {
     }
   }
 
-  #take(): Task | undefined {
-    if (this.#next < this.#ready.length) return this.#ready[this.#next++];
+  #take(now: number): Task | undefined {
+    const isReady = this.#next < this.#ready.length;
+    const mayBegin = isReady ? now - this.#lastBegun > this.#overdue : this.#begun < MOST_BEGUN;
+    const first = mayBegin ? this.#deferred.shift() : undefined;
+    if (first) {
+      this.#begun += 1;
+      this.#lastBegun = now;
+      return first.task;
+    }
+    if (isReady) return this.#ready[this.#next++];
     if (this.#nextBusy === this.#busy.length) return undefined;
     const task = this.#busy[this.#nextBusy++];
     if (this.#nextBusy > TRIM || this.#nextBusy === this.#busy.length) {

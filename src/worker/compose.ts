@@ -51,7 +51,11 @@ export function composeNode(
   return {
     sessions: createSessionStage(state, () => admission.isOver),
     turns: {
-      take: (client) => state.turns.take(ownerOf(client), handshakesFor(setup), timeouts.handshake),
+      async take(client) {
+        const end = await state.turns.take(ownerOf(client), handshakesFor(setup), timeouts.handshake);
+        await state.overload.begin();
+        return end;
+      },
     },
     overload: state.overload,
     streams: createStreamStage(timeouts, admission.keep),

@@ -8,8 +8,9 @@ import { Rate } from "./rate.ts";
 function watched(thresholds: Thresholds) {
   const now = { time: 10_000, sessions: 0, descriptors: 0 };
   const measured = { sessions: () => now.sessions, descriptors: () => now.descriptors, cpu: () => 0 };
+  const loop = new Loop();
   const overload = new Overload(
-    new Loop(),
+    loop,
     () => thresholds,
     measured,
     () => now.time,
@@ -18,7 +19,7 @@ function watched(thresholds: Thresholds) {
   overload.onChange = () => {
     changes += 1;
   };
-  return { now, overload, changes: () => changes, [Symbol.dispose]: () => overload.close() };
+  return { now, overload, loop, changes: () => changes, [Symbol.dispose]: () => overload.close() };
 }
 
 const asked = (overload: Overload, times: number) =>
@@ -71,6 +72,26 @@ describe("An overloaded worker", () => {
     assert.ok(overload.judge(true));
     now.descriptors = 0.7;
     assert.equal(overload.judge(true), undefined);
+    assert.equal(overload.judge(true), undefined);
+  });
+
+  test("has those that wait to begin their handshakes judged again at once", async () => {
+    using one = watched({ sessions: 0.9 });
+    const { now, overload, loop } = one;
+    const waiting = [overload.begin(), overload.begin()];
+    assert.ok(loop.deferredSince !== undefined);
+    now.sessions = 0.9;
+    overload.look();
+    assert.equal(loop.deferredSince, undefined);
+    await Promise.all(waiting);
+    // Nobody waits to be told the same.
+    await overload.begin();
+    assert.ok(overload.judge(true));
+    now.sessions = 0.5;
+    overload.look();
+    const late = overload.begin();
+    assert.ok(loop.deferredSince !== undefined);
+    await late;
     assert.equal(overload.judge(true), undefined);
   });
 

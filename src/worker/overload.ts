@@ -25,6 +25,7 @@ const LINGER = 2_000;
 const LASTING = 4;
 /** ms over which CPU time is measured. */
 const CPU = 500;
+const NOW = Promise.resolve();
 
 export class Overload {
   /** The node became overloaded, or is no longer. */
@@ -93,6 +94,19 @@ export class Overload {
     return reasonOf(gauge.load, this.#thresholds()[gauge.load] ?? 0);
   }
 
+  /** Resolves when the worker turns to a session whose handshakes could begin: those that have begun go first. */
+  begin(): Promise<void> {
+    // It is about to be judged again.
+    if (this.#level === "all") return NOW;
+    return new Promise((resolve) => {
+      const run = () => {
+        resolve();
+        return false;
+      };
+      this.#loop.defer({ queued: false, run, fail: run });
+    });
+  }
+
   count(action: "bypass" | "drop"): void {
     this.#counts[action === "bypass" ? "bypassed" : "dropped"] += 1;
   }
@@ -111,6 +125,7 @@ export class Overload {
     );
     const before = this.#level;
     this.#level = OVERLOAD_LEVELS.findLast((level) => levels.includes(level)) ?? "none";
+    if (this.#level === "all") this.#loop.hurry();
     if ((before === "none") !== (this.#level === "none")) this.onChange();
   }
 
@@ -138,7 +153,9 @@ export class Overload {
 
   #tick(): void {
     const now = this.#clock();
-    this.#delays.push(this.#askedAt === undefined ? this.#lastDelay : now - this.#askedAt);
+    const ofTasks = this.#askedAt === undefined ? this.#lastDelay : now - this.#askedAt;
+    const { deferredSince = Number.POSITIVE_INFINITY } = this.#loop;
+    this.#delays.push(Math.max(ofTasks, performance.now() - deferredSince));
     if (this.#delays.length > LASTING) this.#delays.shift();
     if (this.#askedAt === undefined) {
       this.#askedAt = now;
