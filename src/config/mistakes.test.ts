@@ -397,7 +397,7 @@ policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: dr
   [
     "a delay below what can be measured",
     `${PROXY}overload: { eventLoopDelay: 1ms }`,
-    ['overload.eventLoopDelay is "1ms", neither "off" nor a duration from 5ms to 1m, such as 250ms'],
+    ['overload.eventLoopDelay is "1ms", neither "off" nor a duration from 5ms to 1m, such as 50ms'],
   ],
   [
     "no session for a client",

@@ -18,10 +18,12 @@ export const OVERLOAD = z.strictObject({
     ),
   eventLoopDelay: z
     .union([off, duration({ min: "5ms", max: "1m" })], {
-      error: 'neither "off" nor a duration from 5ms to 1m, such as 250ms',
+      error: 'neither "off" nor a duration from 5ms to 1m, such as 50ms',
     })
-    .prefault("250ms")
-    .describe("How long a connection of a worker waits until the worker turns to it."),
+    .prefault("50ms")
+    .describe(
+      "How long a connection of a worker waits until the worker turns to it, or a new session until its handshakes begin.",
+    ),
   cpu: part("off").describe("CPU time that a worker uses, of one core. Downloads alone may use all of it."),
   memory: part("90%").describe("Resident memory of all processes of the node, of what the machine or the cgroup has."),
   descriptors: part("90%").describe("Connections and listening sockets of a worker, of the files that it may open."),

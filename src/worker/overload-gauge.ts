@@ -19,6 +19,8 @@ const RELAPSE = 30_000;
 const TRIAL = 500;
 /** ms after the threshold was met in which the rate of new sessions becomes fully known. */
 const WINDOW = 1_000;
+/** ms for which the rate must be lower to count as such: a busy worker accepts sessions in bursts. */
+const LULL = 300;
 
 export interface Moment {
   /** ms of a clock that never goes back. */
@@ -45,6 +47,8 @@ export class Gauge {
   /** When the threshold was met last, the rate of new sessions then, and until when a fall is not believed. */
   #met = { at: 0, rate: 0, until: 0 };
   #patience = PATIENCE.first;
+  /** The highest rate of new sessions of late, and when it was. */
+  #lately = { rate: 0, at: Number.NEGATIVE_INFINITY };
 
   constructor(load: Load) {
     this.load = load;
@@ -78,7 +82,8 @@ export class Gauge {
     if (now - this.#met.at < WINDOW) this.#met.rate = Math.max(this.#met.rate, rate);
     if (now < this.#met.until) {
       const { rate: met } = this.#met;
-      return met === 0 ? value : Math.max(value, (threshold * Math.min(rate, met)) / met);
+      if (rate >= this.#lately.rate || now - this.#lately.at > LULL) this.#lately = { rate, at: now };
+      return met === 0 ? value : Math.max(value, (threshold * Math.min(this.#lately.rate, met)) / met);
     }
     const isTrying = this.#level === "all" || now - this.#since < TRIAL;
     return isTrying ? Math.max(value, threshold * BELOW_MIDDLE) : value;
