@@ -8,7 +8,8 @@ import { buildNetworks, inlineObstacle, isInline } from "./inline.ts";
 import { legsReport, measureLegs } from "./legs.ts";
 import type { Plan } from "./loads.ts";
 import { type Origin, startOrigin } from "./origin.ts";
-import { measureOverload, overloadReport } from "./overload.ts";
+import { measureOverload, type Overloads, overloadPage, overloadReport } from "./overload.ts";
+import { overloadPlot } from "./overload-plot.ts";
 import { plot } from "./plot.ts";
 import { exitOnSignals, stop } from "./processes.ts";
 import { measureReloads, reloadReport } from "./reload.ts";
@@ -99,10 +100,14 @@ async function bench(plan: Plan): Promise<void> {
       rows: group.rows.map((row) => ({ ...row, ...judge(row, rest.readings) })),
       ...rest,
     }));
-    const document = { plan, machine: machine(), groups, growth, reloads, legs };
+    const document = { plan, machine: machine(), groups, growth, reloads, legs, overload };
     writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
   }
-  if (options.docs) writeDocs(measured, growth, machine());
+  if (options.docs) {
+    // Measured alone, the overload leaves the table of the others as it is.
+    if (measured.length > 0) writeDocs(measured, growth, machine());
+    if (overload) writeOverload(overload, machine());
+  }
   if (measured.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
 }
 
@@ -175,14 +180,23 @@ function print(group: Group, { readings, conditions, failures }: Measured): void
 
 /** Replaces what stands between the marks of docs/performance.md. */
 function writeDocs(measured: readonly Results[], growth: readonly Series[] | undefined, machine: string): void {
-  const file = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
   const text = page(
     measured.flatMap(({ group, readings }) => group.rows.map((row) => [row, judge(row, readings)] as const)),
   );
   const parts = [machine.replaceAll("\n", ""), text, ...(growth ? [growthPage(growth)] : [])];
+  writeMeasured("../docs/performance.md", parts);
+  if (growth) writeFileSync(fileURLToPath(new URL("../docs/growth.svg", import.meta.url)), plot(growth));
+}
+
+function writeOverload(overload: Overloads, machine: string): void {
+  writeMeasured("../docs/guide/overload.md", [machine.replaceAll("\n", ""), overloadPage(overload)]);
+  writeFileSync(fileURLToPath(new URL("../docs/overload.svg", import.meta.url)), overloadPlot(overload));
+}
+
+function writeMeasured(page: string, parts: readonly string[]): void {
+  const file = fileURLToPath(new URL(page, import.meta.url));
   const [before, , after] = readFileSync(file, "utf8").split(/(<!-- measured -->[\s\S]*<!-- end -->)/);
   writeFileSync(file, `${before}<!-- measured -->\n\n${parts.join("\n\n")}\n\n<!-- end -->${after}`);
-  if (growth) writeFileSync(fileURLToPath(new URL("../docs/growth.svg", import.meta.url)), plot(growth));
 }
 
 function isAsked(name: string): boolean {

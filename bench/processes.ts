@@ -152,7 +152,7 @@ function accepts(host: Host, address: string, port: number): Promise<boolean> {
 }
 
 /** The process and its living descendants. */
-function processTree(root: number | undefined): number[] {
+export function processTree(root: number | undefined): number[] {
   if (root === undefined) return [];
   const children = new Map<number, number[]>();
   for (const entry of readdirSync("/proc")) {
