@@ -74,7 +74,7 @@ export const NETWORK: readonly Fault[] = [
     name: "conntrack-full",
     about: "The kernel's connection table of the node's network is full of connections that it does not drop early",
     promise:
-      "Before it is full, health, log and doctor tell of it; live sessions are unhurt; new ones are carried at the latest when there is room again",
+      "Before it is full, health, log and doctor tell of it, and while it is, the node answers on its own machine; live sessions are unhurt; new ones are carried at the latest when there is room again",
     over: OVER.bridge,
     run: fillConnectionTable,
   },
@@ -174,6 +174,9 @@ async function fillConnectionTable(pki: Pki): Promise<string> {
   const running = traffic.finish();
   const filled = await fill(100);
   const full = performance.now();
+  const { stdout } = await stage.node.command("stats");
+  assert.match(stdout, /connection table is (?:nearly )?full/, "the node does not answer on its own machine");
+  const answered = since(full);
   const downloads = await running;
   const broken = downloads.flatMap(({ error }) => error ?? []);
   assert.deepEqual(broken, [], "live downloads broke");
@@ -186,10 +189,10 @@ async function fillConnectionTable(pki: Pki): Promise<string> {
   await until("the time of the strangers", () => performance.now() - full > FULL * 1000);
   const during = traffic.visits.filter(({ start }) => start >= full && start < full + FULL * 1000);
   const after = await traffic.whole(60, performance.now());
-  return `at ${NEARLY} %, health, log and doctor told of it within ${told}; ${filled.trim()} entries; ${downloads.length} downloads whole, ${alive.length} idle sessions alive; the first new session was whole ${first} later, in the ${FULL} s from then on ${describe(during)}, afterwards ${describe(after)}`;
+  return `at ${NEARLY} %, health, log and doctor told of it within ${told}; ${filled.trim()} entries, with which \`clearline stats\` took ${answered}; ${downloads.length} downloads whole, ${alive.length} idle sessions alive; the first new session was whole ${first} later, in the ${FULL} s from then on ${describe(during)}, afterwards ${describe(after)}`;
 }
 
-/** Before it is full: the kernel also drops the packets of who asks the node then. */
+/** Before it is full: log and doctor have their time, too. */
 async function tellsOfConnectionTable({ node }: Stage): Promise<void> {
   await until("the fact in health", async () =>
     (await node.stats()).health.reasons.some(({ fact }) => fact === "conntrack"),

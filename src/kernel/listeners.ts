@@ -21,7 +21,10 @@ import { deviationsLeft } from "./standing.ts";
 
 /** The parts of the configuration that the kernel is set up from. */
 export interface ListenersConfig {
-  readonly config: { readonly listeners: readonly AnyListener[] };
+  readonly config: {
+    readonly console: { readonly address: { readonly port: number } };
+    readonly listeners: readonly AnyListener[];
+  };
   readonly policy: PolicySource;
 }
 
@@ -87,6 +90,7 @@ export function planListeners(
   });
   return planInline({
     ...NUMBERS,
+    apiPort: config.console.address.port,
     workers,
     // The VLANs come last, so that the bridges of the wires have the same names with and without them.
     listeners: [

@@ -93,6 +93,14 @@ const INPUT: Omit<PlanInput, "features"> = {
       ...{ direction: "aToB", midStream: "pass", bgp: "pass" },
     },
   ],
-  ...{ workers: 1, basePort: 15_001, baseQueue: 30, markShift: 16, routingTable: 7700, rulePriority: 7700 },
+  ...{
+    apiPort: 8484,
+    workers: 1,
+    basePort: 15_001,
+    baseQueue: 30,
+    markShift: 16,
+    routingTable: 7700,
+    rulePriority: 7700,
+  },
   ...{ bridgeMacs: {}, rows: [] },
 };

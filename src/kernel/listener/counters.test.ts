@@ -27,6 +27,7 @@ const INPUT: PlanInput = {
     },
   ],
   workers: 1,
+  apiPort: 8484,
   basePort: 15_001,
   baseQueue: 30,
   markShift: 16,

@@ -42,6 +42,8 @@ export interface InlineListener {
 }
 
 export interface PlanInput {
+  /** The port of the node's API. */
+  readonly apiPort: number;
   readonly listeners: readonly InlineListener[];
   /** 1 to 63. */
   readonly workers: number;

@@ -615,6 +615,7 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
   return {
     listeners: [edge],
     workers: WORKERS,
+    apiPort: 8484,
     basePort: BASE_PORT,
     baseQueue: 30,
     markShift: 16,

@@ -29,6 +29,8 @@ export function outputChains(w: RuleContext): string[] {
           HOOK.untracked,
           `${kindMatch(w, CODE.SIDE_A, KIND)} notrack`,
           `${kindMatch(w, CODE.LOCAL_A, KIND)} notrack`,
+          // While the table of connections is full, the node still answers who asks it from this machine.
+          ...["dport", "sport"].map((port) => `oifname "lo" tcp ${port} ${w.apiPort} notrack`),
         ])
       : []),
     "# When a server answers no ARP, the kernel would send the error to the client, because Nb has the client's address.",

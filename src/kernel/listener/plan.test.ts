@@ -36,6 +36,7 @@ const BRIDGE: InlineListener = {
   addresses: ["10.3.0.254/24", "fd00:3::fe/64"],
 };
 const INPUT: PlanInput = {
+  apiPort: 8484,
   listeners: [EDGE],
   workers: 2,
   basePort: 15_001,
@@ -192,6 +193,9 @@ test("The client leg is steered before connection tracking, the server leg found
   // What no worker takes is tracked: the operator's address translation is for it too.
   assert.doesNotMatch(chainOf(nft, "shared-0").at(-1)!, /notrack/);
   assert.doesNotMatch(chainOf(nft, "existing-b-0").join(), /notrack/);
+  // The node's own API, from this machine, whatever the table of connections is.
+  const own = chainOf(nft, "untracked").filter((rule) => rule.startsWith("oifname"));
+  assert.deepEqual(own, ['oifname "lo" tcp dport 8484 notrack', 'oifname "lo" tcp sport 8484 notrack']);
   const without = planInline({ ...INPUT, features: { ...INPUT.features, notrack: false } });
   assert.doesNotMatch(without.nft, /notrack/);
 });

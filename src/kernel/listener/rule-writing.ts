@@ -13,6 +13,8 @@ export interface RuleInput {
   readonly features: { readonly nftQueue: boolean; readonly notrack: boolean };
   readonly rows: readonly NetworkRow[];
   readonly live?: readonly LiveConnection[];
+  /** The port of the node's API. */
+  readonly apiPort: number;
 }
 
 /** The input of the rules, with the parts that all chains share. */

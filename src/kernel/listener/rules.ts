@@ -44,6 +44,7 @@ export function writeRules(
     lanes,
     rows: settings.rows,
     live: settings.live ?? [],
+    apiPort: settings.apiPort,
     counters,
     codes,
     set,
