@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BypassTable } from "./bypass.ts";
 import { compilePolicy } from "./evaluate.ts";
 import type { Facts } from "./facts.ts";
 import type { PolicySource } from "./rule.ts";
@@ -12,6 +13,18 @@ const FACTS: Facts = {
   ...{ sni: "a.shop.example", connectHost: null, versions: [0x0304] },
 };
 
+function sourceOf(source: Partial<PolicySource>): PolicySource {
+  return {
+    default: "decrypt",
+    versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "drop" },
+    lists: { bypass: [], decrypt: [] },
+    rules: [],
+    certificate: faultActions("drop"),
+    clientCertificate: { action: "bypass", for: 1 },
+    ...source,
+  };
+}
+
 /** The names that stay, of these; "all" if none goes. */
 function kept(
   source: Partial<PolicySource>,
@@ -20,15 +33,7 @@ function kept(
   demanding = "",
   refused = "",
 ): string {
-  const policy = compilePolicy({
-    default: "decrypt",
-    versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "drop" },
-    lists: { bypass: [], decrypt: [] },
-    rules: [],
-    certificate: faultActions("drop"),
-    clientCertificate: { action: "bypass", for: 1 },
-    ...source,
-  });
+  const policy = compilePolicy(sourceOf(source));
   const certificate = { names, issuer: "CN=ca", faults: [] };
   const learnt = (host: string) => ({
     clientCertificateDemanded: host === demanding,
@@ -117,6 +122,19 @@ const CASES: [
     ["a.shop.example", "192.0.2.5", "192.0.2.6"],
     "a.shop.example 192.0.2.5",
   ],
+  [
+    "but an address that a rule treats otherwise",
+    { rules: [{ name: "no", match: { server: ["192.0.2.6"] }, action: "drop" }] },
+    ["a.shop.example", "192.0.2.5", "192.0.2.6"],
+    "a.shop.example 192.0.2.5",
+  ],
+  [
+    "but an address that a rule for the host treats otherwise",
+    { rules: [{ name: "no", match: { host: ["a.shop.example"], server: ["192.0.2.6"] }, action: "bypass" }] },
+    ["a.shop.example", "192.0.2.5", "192.0.2.6"],
+    "a.shop.example 192.0.2.5",
+  ],
+  ["its addresses too", dropped("b.shop.example"), ["a.shop.example", "192.0.2.5", "192.0.2.6"], "all"],
 ];
 
 for (const [title, source, names, expected, facts] of CASES) {
@@ -141,4 +159,15 @@ test("Thousands of names, and of entries, are judged, and few names stay", () =>
 
 test("The certificate leaves out a host whose certificates this client is known to refuse", () => {
   assert.equal(kept({}, NAMES, {}, "", "b.shop.example"), "a.shop.example c.other.example");
+});
+
+test("An address is left out from the moment when there is a bypass for it", () => {
+  const bypasses = new BypassTable();
+  const policy = compilePolicy(sourceOf({}), bypasses);
+  const certificate = { names: ["a.shop.example", "192.0.2.6"], issuer: "CN=ca", faults: [] };
+  const learnt = () => ({ clientCertificateDemanded: false, channelBound: false, certificateRefused: false });
+  const alike = () => policy.namesAlike({ ...FACTS, certificate }, learnt);
+  assert.equal(alike(), undefined);
+  bypasses.replace([{ id: "00000001", entry: "192.0.2.6", author: "a", comment: "", made: 0, expires: null }]);
+  assert.deepEqual(alike(), ["a.shop.example"]);
 });

@@ -53,7 +53,7 @@ export function namesAlike(
   };
   const stays = (name: string): boolean => {
     const host = canonicalHost(name);
-    if (readAddress(host)) return isAddressAlike(facts, host, isTreatedAlike);
+    if (readAddress(host)) return !order.readsServer() || isAddressAlike(facts, host, isTreatedAlike);
     if (!host.startsWith("*.")) return isAlike(host);
     const below = order.late.hostsBelow(host.slice(2), MOST_BELOW + 1);
     return below.length <= MOST_BELOW && isAlike(host) && below.every(isAlike);

@@ -12,6 +12,8 @@ export interface Order {
   readonly certificate: Stage;
   /** The sni and certificate phases together, for flows whose hosts are judged in the certificate phase. */
   readonly late: Stage;
+  /** Whether a rule, a list or a bypass looks at the server's address now. */
+  readsServer(): boolean;
 }
 
 /** Sorts rules and lists by group. Within a group they keep the order of the file. */
@@ -22,12 +24,14 @@ export function arrange({ rules, lists }: PolicySource, bypasses: Bypasses = NO_
     ...listSteps("decrypt", lists.decrypt),
     ...rules.map((rule) => ruleStep(compileRule(rule))),
   ].sort((a, b) => GROUPS.indexOf(a.group) - GROUPS.indexOf(b.group));
+  const readers = steps.filter(({ readsServer, match }) => readsServer ?? match?.server !== undefined);
   const of = (phase: Phase) => createStage(steps.filter((step) => step.phase === phase));
   return {
     network: of("network"),
     sni: of("sni"),
     certificate: of("certificate"),
     late: createStage(steps.filter(({ phase }) => phase !== "network")),
+    readsServer: () => readers.some(({ isEmpty }) => !isEmpty?.()),
   };
 }
 
@@ -64,6 +68,7 @@ function listSteps(action: "bypass" | "decrypt", list: ListSource): Step[] {
   const byAddress: Step = {
     ...common,
     phase: "network",
+    readsServer: true,
     judge: (view) => (view.serverAddress === undefined ? "unknown" : addressIn(view) !== undefined),
     reason: (view) => `The server's address is on the ${action} list: ${addressIn(view)}`,
   };
@@ -98,6 +103,7 @@ function bypassSteps(bypasses: Bypasses): Step[] {
       ...common,
       ...told(byAddress),
       phase: "network",
+      readsServer: true,
       judge(view) {
         if (bypasses.addresses.size === 0) return false;
         return view.serverAddress === undefined ? "unknown" : byAddress(view) !== undefined;

@@ -134,6 +134,8 @@ export interface Step extends Untreated {
   readonly reason: (view: View) => string;
   /** Of a list, and of bypasses: their hosts. */
   readonly hosts?: Pick<HostSet<unknown>, "find" | "below"> | undefined;
+  /** Of a list, and of bypasses: they look at the server's address. */
+  readonly readsServer?: true;
   /** Whether it has no entry now, so that it need not be shown. */
   readonly isEmpty?: () => boolean;
   /** The conditions of a rule, as the user wrote them; a list has none. */
