@@ -6,6 +6,7 @@ import { groupWithin } from "../wire/groups.ts";
 import { EXTENSIONS } from "../wire/numbers.ts";
 import { isStrongScheme, signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
+import { RecentAnswers, shapeOf } from "./hello-shape.ts";
 import type { LegFailure } from "./leg.ts";
 import { type Leniency, leniencyFor } from "./strength.ts";
 
@@ -43,6 +44,18 @@ export interface Offer {
  * 9.3), because a copy could offer features that OpenSSL does not have. `dhBits`: the largest group over integers.
  */
 export function offerFor(hello: ClientHello, allowed: VersionRange, dhBits: number): Offer | LegFailure {
+  const terms = recent.take(shapeOf(hello, allowed, dhBits), () => termsFor(hello, allowed, dhBits));
+  return terms.kind === "failed" ? terms : { ...terms, alpn: hello.alpnProtocols, serverName: hello.serverName };
+}
+
+/** What does not differ between the hosts that a client asks for. */
+type Terms = Omit<Offer, "alpn" | "serverName">;
+
+/** To make them out anew for each session takes a tenth of all the memory that a session leaves to be collected. */
+const recent = new RecentAnswers<Terms | LegFailure>();
+
+/** Nothing else of the hello may decide than what `shapeOf` has. */
+function termsFor(hello: ClientHello, allowed: VersionRange, dhBits: number): Terms | LegFailure {
   const range = commonVersions(hello, allowed);
   if (!range) return nothingShared("protocol version", ALERTS.protocol_version);
   const [min, max] = range;
@@ -82,8 +95,6 @@ export function offerFor(hello: ClientHello, allowed: VersionRange, dhBits: numb
     ciphers: suites.map(({ openssl }) => openssl).join(":") + level,
     ecdhCurve: groups.length > 0 ? groupList(groups, hello) : undefined,
     sigalgs: chosen.length > 0 ? chosen.map(({ openssl }) => openssl).join(":") : undefined,
-    alpn: hello.alpnProtocols,
-    serverName: hello.serverName,
     postHandshakeAuth: hello.extensions.includes(EXTENSIONS.post_handshake_auth),
     lenient,
   };

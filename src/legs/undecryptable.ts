@@ -4,17 +4,27 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { groupById, groupWithin } from "../wire/groups.ts";
 import { SIGNALLING_SUITES } from "../wire/numbers.ts";
 import { suiteById } from "../wire/suites.ts";
+import { RecentAnswers, shapeOf } from "./hello-shape.ts";
 import { highestShared, offerFor, type VersionRange } from "./offer.ts";
 
 /**
  * Why no TLS of this client can be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. `keyHeld`:
  * the node has the server's own key, whose kind is not looked at here.
  */
-export function whyUndecryptable(
-  hello: ClientHello,
-  { versions, dhBits }: { readonly versions: VersionRange; readonly dhBits: number },
-  keyHeld: boolean,
-): string | undefined {
+export function whyUndecryptable(hello: ClientHello, allowed: Allowed, keyHeld: boolean): string | undefined {
+  const shape = shapeOf(hello, allowed.versions, allowed.dhBits);
+  return recent.take(`${keyHeld} ${shape}`, () => judge(hello, allowed, keyHeld));
+}
+
+interface Allowed {
+  readonly versions: VersionRange;
+  readonly dhBits: number;
+}
+
+const recent = new RecentAnswers<string | undefined>();
+
+/** Nothing else of the hello may decide than what `shapeOf` has. */
+function judge(hello: ClientHello, { versions, dhBits }: Allowed, keyHeld: boolean): string | undefined {
   if (highestShared(hello, versions) === VERSIONS.SSLv3) {
     const known = suitesFor(versions.ssl3Suites ?? "all").some(({ id }) => hello.cipherSuites.includes(id));
     return known ? undefined : "The client offers no cipher suite that this node may use";

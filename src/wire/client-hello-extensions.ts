@@ -3,6 +3,7 @@ import { ALERTS } from "./alert.ts";
 import { isGrease } from "./grease.ts";
 import { EXTENSIONS } from "./numbers.ts";
 import { Reader } from "./reader.ts";
+import { readList, sameList } from "./recent-lists.ts";
 import { readServerName } from "./server-name.ts";
 
 /** The extensions of a ClientHello: RFC 8446, section 4.2. GREASE values (RFC 8701) are left out of every list. */
@@ -41,7 +42,7 @@ export function readExtensions(block: Uint8Array): Extensions {
   const read = <T>(type: number, reading: (data: Reader) => T, absent: T): T => {
     const data = found.get(type);
     if (!data) return absent;
-    const reader = new Reader(data, `extension ${type} of the ClientHello`);
+    const reader = new Reader(data, type);
     const value = reading(reader);
     reader.end();
     return value;
@@ -55,9 +56,9 @@ export function readExtensions(block: Uint8Array): Extensions {
     serverName,
     serverAddress,
     statusRequest: read(EXTENSIONS.status_request, readStatusRequest, false),
-    supportedGroups: read(EXTENSIONS.supported_groups, readList16, []),
+    supportedGroups: read(EXTENSIONS.supported_groups, readList16, NONE),
     ecPointFormats: read(EXTENSIONS.ec_point_formats, (data) => [...data.vector8(1)], []),
-    signatureAlgorithms: read(EXTENSIONS.signature_algorithms, readList16, []),
+    signatureAlgorithms: read(EXTENSIONS.signature_algorithms, readList16, NONE),
     certificateSignatures: read<readonly number[] | undefined>(
       EXTENSIONS.signature_algorithms_cert,
       readList16,
@@ -68,10 +69,12 @@ export function readExtensions(block: Uint8Array): Extensions {
     pskIdentity: read<Buffer | undefined>(EXTENSIONS.pre_shared_key, readPskIdentity, undefined),
     earlyData: found.has(EXTENSIONS.early_data),
     offeredVersions: read<readonly number[] | undefined>(EXTENSIONS.supported_versions, readVersions, undefined),
-    keyShareGroups: read(EXTENSIONS.key_share, readKeyShare, []),
+    keyShareGroups: read(EXTENSIONS.key_share, readKeyShare, NONE),
     ech: read<Extensions["ech"]>(EXTENSIONS.encrypted_client_hello, readEch, undefined),
   };
 }
+
+const NONE = sameList([]);
 
 const KNOWN: ReadonlySet<number> = new Set<number>(Object.values(EXTENSIONS));
 
@@ -97,24 +100,24 @@ function readStatusRequest(data: Reader): boolean {
 }
 
 /** The form of supported_groups (section 4.2.7) and signature_algorithms (section 4.2.3): one list of two-byte values. */
-function readList16(data: Reader): number[] {
-  return new Reader(data.vector16(2), "a list in the ClientHello").u16s().filter((value) => !isGrease(value));
+function readList16(data: Reader): readonly number[] {
+  return readList(data.vector16(2), "a list in the ClientHello");
 }
 
 /** RFC 8446, section 4.2.1. */
-function readVersions(data: Reader): number[] {
-  return new Reader(data.vector8(2), "supported_versions").u16s().filter((value) => !isGrease(value));
+function readVersions(data: Reader): readonly number[] {
+  return readList(data.vector8(2), "supported_versions");
 }
 
 /** RFC 8446, section 4.2.8. An empty list asks for a HelloRetryRequest. */
-function readKeyShare(data: Reader): number[] {
+function readKeyShare(data: Reader): readonly number[] {
   const shares = new Reader(data.vector16(), "key_share");
   const groups: number[] = [];
   while (shares.remaining > 0) {
     groups.push(shares.u16());
     shares.vector16(1);
   }
-  return groups.filter((group) => !isGrease(group));
+  return sameList(groups.filter((group) => !isGrease(group)));
 }
 
 /** RFC 7301, section 3.1. GREASE protocol names are two bytes long (RFC 8701). */

@@ -2,9 +2,9 @@ import { PeerError } from "../errors.ts";
 import { hex, VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { type Extensions, readExtensions } from "./client-hello-extensions.ts";
-import { isGrease } from "./grease.ts";
 import { SIGNALLING_SUITES } from "./numbers.ts";
 import { Reader } from "./reader.ts";
+import { readList, sameList } from "./recent-lists.ts";
 import { versionsUpTo } from "./record.ts";
 
 /** A ClientHello as the client sent it: RFC 8446, section 4.1.2. GREASE values (RFC 8701) are left out of every list. */
@@ -62,7 +62,7 @@ export function readClientHello(body: Uint8Array): ClientHello {
       ALERTS.decode_error,
     );
   }
-  const suites = new Reader(reader.vector16(2), "cipher_suites").u16s();
+  const cipherSuites = readList(reader.vector16(2), "cipher_suites");
   const compressionMethods = [...reader.vector8(1)];
   // RFC 5246, section 7.4.1.2: the null method must be among them.
   if (!compressionMethods.includes(0)) {
@@ -78,16 +78,16 @@ export function readClientHello(body: Uint8Array): ClientHello {
     versions: acceptedVersions(legacyVersion, offeredVersions),
     random,
     sessionId,
-    cipherSuites: suites.filter((suite) => !isGrease(suite)),
+    cipherSuites,
     compressionMethods,
     ...extensions,
-    fallback: suites.includes(SIGNALLING_SUITES.fallback),
+    fallback: cipherSuites.includes(SIGNALLING_SUITES.fallback),
   };
 }
 
 /** RFC 8446, section 4.2.1: supported_versions alone decides when it is present; without it TLS 1.2 is the highest. */
-function acceptedVersions(legacyVersion: number, offered: Extensions["offeredVersions"]): number[] {
-  if (!offered) return versionsUpTo(legacyVersion);
+function acceptedVersions(legacyVersion: number, offered: Extensions["offeredVersions"]): readonly number[] {
+  if (!offered) return sameList(versionsUpTo(legacyVersion));
   // Drafts of TLS 1.3 (0x7fxx) are not in use any more.
   const versions = offered.filter((version) => version >= VERSIONS.SSLv3 && version <= 0x03ff);
   if (versions.length === 0) {
@@ -96,5 +96,5 @@ function acceptedVersions(legacyVersion: number, offered: Extensions["offeredVer
       ALERTS.protocol_version,
     );
   }
-  return [...new Set(versions)].sort((a, b) => b - a);
+  return sameList([...new Set(versions)].sort((a, b) => b - a));
 }

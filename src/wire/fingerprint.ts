@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { SSLV2, VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { EXTENSIONS } from "./numbers.ts";
+import { textOf } from "./recent-lists.ts";
 import type { ServerHello } from "./server-hello.ts";
 
 interface Fingerprints {
@@ -16,7 +17,7 @@ const [MOST_RECENT, LONGEST] = [500, 2_048];
 /** Both fingerprints. Clients repeat their hellos, and hashing one takes longer than reading it. */
 export function fingerprints(hello: ClientHello): Fingerprints {
   const { signatureAlgorithms, versions, alpnProtocols } = hello;
-  const key = [ja3Text(hello), signatureAlgorithms.join("-"), versions[0], alpnProtocols[0]].join();
+  const key = [ja3Text(hello), textOf(signatureAlgorithms), versions[0], alpnProtocols[0]].join();
   const known = recent.get(key);
   if (known) return known;
   const made = { ja3: ja3(hello), ja4: ja4(hello) };
@@ -33,8 +34,9 @@ export function ja3(hello: ClientHello): string {
 
 /** The version and four lists in the client's order, without GREASE. */
 export function ja3Text(hello: ClientHello): string {
-  const lists = [hello.cipherSuites, hello.extensions, hello.supportedGroups, hello.ecPointFormats];
-  return [hello.legacyVersion, ...lists.map((list) => list.join("-"))].join(",");
+  const { legacyVersion, cipherSuites, extensions, supportedGroups, ecPointFormats } = hello;
+  const groups = textOf(supportedGroups);
+  return `${legacyVersion},${textOf(cipherSuites)},${extensions.join("-")},${groups},${ecPointFormats.join("-")}`;
 }
 
 /** The text of a server's fingerprint, JA3S, which is its MD5: the version, the suite, and the extensions in the server's order. */

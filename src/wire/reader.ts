@@ -3,15 +3,15 @@ import { ALERTS } from "./alert.ts";
 
 /**
  * Reads the presentation language of RFC 8446, section 3. A length that goes past the end is a PeerError with
- * decode_error, whose message names `what` is being read.
+ * decode_error, whose message names `what` is being read; a number stands for an extension of the ClientHello.
  */
 export class Reader {
   readonly #bytes: Buffer;
-  readonly #what: string;
+  readonly #what: string | number;
   #at = 0;
 
-  constructor(bytes: Uint8Array, what: string) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor(bytes: Uint8Array, what: string | number) {
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#what = what;
   }
 
@@ -68,8 +68,9 @@ export class Reader {
 
   #number(length: 1 | 2 | 3): number {
     if (length > this.remaining) throw this.#short(length);
-    this.#at += length;
-    return this.#bytes.readUIntBE(this.#at - length, length);
+    let value = 0;
+    for (const end = this.#at + length; this.#at < end; this.#at += 1) value = value * 256 + this.#bytes[this.#at]!;
+    return value;
   }
 
   #short(length: number): PeerError {
@@ -82,6 +83,7 @@ export class Reader {
   }
 
   #malformed(state: string): PeerError {
-    return new PeerError(`Cannot read ${this.#what}: ${state}`, ALERTS.decode_error);
+    const what = typeof this.#what === "string" ? this.#what : `extension ${this.#what} of the ClientHello`;
+    return new PeerError(`Cannot read ${what}: ${state}`, ALERTS.decode_error);
   }
 }
