@@ -12,7 +12,7 @@ const RULES = [
 ];
 
 /** Of Node, as in packaging/clearline.service. */
-const OPTIONS = ["--disable-sigusr1", "--max-semi-space-size=4"];
+const OPTIONS = ["--disable-sigusr1", "--max-semi-space-size=4", "--no-parallel-scavenge"];
 
 /** Starts this checkout's node with default settings, except for the bench's needs. Resolves once it is ready. */
 export async function startClearline(
