@@ -105,6 +105,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** Layers that have said close_notify, from the top down. */
   #finished = 0;
   #unread: Unread | undefined;
+  #isTold = true;
 
   constructor(loop: Loop, fd: number, generation: number) {
     this.loop = loop;
@@ -233,6 +234,16 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     const { onLeave } = this;
     this.onLeave = undefined;
     onLeave?.();
+  }
+
+  /**
+   * Whether the loop tells that bytes have come. A reader that cannot pass on what it has would be woken up by each segment, for nothing.
+   * When it is told again, an event follows if there is something to read.
+   */
+  tellArrivals(tells: boolean): void {
+    if (tells === this.#isTold || !this.#isOpen) return;
+    this.#isTold = tells;
+    this.loop.tellArrivals(this, tells);
   }
 
   /** A bug while an event was told: whoever waits for this end fails with it. */

@@ -35,6 +35,7 @@ export interface Watched {
 export const EPOLL = { IN: 1, PRI: 2, OUT: 4, ERR: 8, HUP: 16, RDHUP: 0x2000, ET: 0x80000000 } as const;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
 const EPOLL_CLOEXEC = 0o2000000;
 /** libuv's UV_POLL, and UV_READABLE. */
 const UV_POLL = 8;
@@ -43,6 +44,10 @@ const UV_READABLE = 1;
 /** struct epoll_event in 32-bit words: it is packed on x86-64 only. Its data are the descriptor and the generation. */
 export const EVENT_WORDS = process.arch === "x64" ? 3 : 4;
 const MOST_EVENTS = 256;
+
+/** What is asked of epoll: all of it, or all but the arrival of bytes. A FIN and a RST are told in any case. */
+const WITHOUT_ARRIVALS = (EPOLL.OUT | EPOLL.RDHUP | EPOLL.ET) >>> 0;
+const ALL = (WITHOUT_ARRIVALS | EPOLL.IN | EPOLL.PRI) >>> 0;
 
 /** Plaintext moved at a time, in bytes: eight of TLS's largest records. */
 export const SCRATCH = 128 * 1024;
@@ -108,16 +113,25 @@ export class Loop {
   /** Begins to watch a descriptor, edge-triggered, for all that epoll can report of it. */
   watch(fd: number, create: (generation: number) => Watched): void {
     this.#generation = (this.#generation + 1) >>> 0;
-    // The first event is read before anything is told of it, so its memory is free, also while events are told.
-    this.#words[0] = (EPOLL.IN | EPOLL.PRI | EPOLL.OUT | EPOLL.RDHUP | EPOLL.ET) >>> 0;
-    this.#words[EVENT_WORDS - 2] = fd;
-    this.#words[EVENT_WORDS - 1] = this.#generation;
-    must(libc.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#events), "epoll_ctl");
+    this.#ask(EPOLL_CTL_ADD, ALL, fd, this.#generation);
     this.#watched[fd] = create(this.#generation);
     // What is watched keeps the process alive, as Node's sockets do.
     if (this.#size === 0) uv.ref(this.#poll);
     this.#size += 1;
     this.#immediate ??= setImmediate(this.#turn).unref();
+  }
+
+  /** Whether the arrival of bytes is told. When it is told again, what has come meanwhile counts as arriving now. */
+  tellArrivals({ fd, generation }: Watched, tells: boolean): void {
+    this.#ask(EPOLL_CTL_MOD, tells ? ALL : WITHOUT_ARRIVALS, fd, generation);
+  }
+
+  #ask(operation: number, events: number, fd: number, generation: number): void {
+    // The first event is read before anything is told of it, so its memory is free, also while events are told.
+    this.#words[0] = events;
+    this.#words[EVENT_WORDS - 2] = fd;
+    this.#words[EVENT_WORDS - 1] = generation;
+    must(libc.epoll_ctl(this.#epoll, operation, fd, this.#events), "epoll_ctl");
   }
 
   /** The descriptor is about to be closed. That takes it out of the epoll set, unless its connection has another descriptor. */

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { until as eventually } from "../../test/processes.ts";
-import type { End } from "./end.ts";
+import { End } from "./end.ts";
 import { END } from "./layer.ts";
 import { SCRATCH } from "./loop.ts";
 import { type Meter, type RelayOptions, relay, type Tap } from "./relay.ts";
@@ -212,6 +212,41 @@ test("A sieve takes off what is not the session's, in any pieces", async (t) => 
   client.end("PREFIXpayload");
   assert.equal(await digest(server), createHash("sha256").update("payload (end)").digest("hex"));
   assert.equal(meter.toServer, "payload (end)".length);
+});
+
+test("What comes while the receiver takes no more wakes nobody up, and goes on in order (spliced)", async (t) => {
+  const { client, server, ends, meter, over } = await between(t);
+  const sent = createHash("sha256");
+  const send = (length: number) => {
+    const piece = randomBytes(length);
+    sent.update(piece);
+    server.write(piece);
+  };
+  server.resume();
+  const turn = async () => {
+    client.write("x");
+    await once(server, "data");
+  };
+  // Its receiver is full, and its own window still open.
+  for (let before = -1; meter.fromServer > before; await turn()) {
+    before = meter.fromServer;
+    send(32 * 1024);
+  }
+  let told = 0;
+  const [, far] = ends;
+  far.notice = (events) => {
+    told += 1;
+    End.prototype.notice.call(far, events);
+  };
+  for (let piece = 0; piece < 20; piece += 1) {
+    send(100);
+    await turn();
+  }
+  assert.ok(told < 5, `${told} events`);
+  server.end();
+  assert.equal(await digest(client), sent.digest("hex"));
+  client.end();
+  assert.equal((await over).failure, undefined);
 });
 
 test("Nothing passed for the idle time: both are reset", async (t) => {

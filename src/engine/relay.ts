@@ -201,9 +201,12 @@ class Relay implements Task {
       return false;
     }
     for (let budget = BUDGET; ; ) {
-      if (to.held === "reads and writes" || !to.flush()) return false;
+      if (to.held === "reads and writes") return false;
+      // When the receiver is broken, no event need follow that says so.
+      if ((!to.flush() || direction.splice?.flush() === false) && !to.isBroken) return rest(direction);
       if (to.isBroken) return this.#abort(undefined, { side: other(direction.side), code: "EPIPE", alert: undefined });
       if (direction.state === "ending") return direction.held === 0 && this.#end(direction);
+      from.tellArrivals(true);
       if (direction.held > 0 || from.held !== "nothing" || !from.readable) return false;
       if (budget <= 0) return true;
       const came = this.#carry(direction);
@@ -211,8 +214,6 @@ class Relay implements Task {
       budget -= came;
       if (came > 0) this.#lastByte = performance.now();
       else if (direction.state === "open") return false;
-      // When the receiver is broken, the next round says so: no event need follow that would.
-      if (direction.splice?.isBlocked && !to.isBroken) return false;
     }
   }
 
@@ -222,7 +223,7 @@ class Relay implements Task {
     const { splice } = direction;
     if (splice) {
       const moved = this.#spliced(direction, splice);
-      if (moved > 0 || splice.isBlocked || !from.hasUrgent || direction.state !== "open") return moved;
+      if (moved > 0 || !from.hasUrgent || direction.state !== "open") return moved;
       // The kernel does not splice past an urgent byte.
       splice.free();
       direction.splice = undefined;
@@ -449,6 +450,16 @@ class Relay implements Task {
       ...(cut && { cut }),
     });
   }
+}
+
+/**
+ * The receiver takes no more now, and tells when it does: until then nobody needs to know what else the sender has sent, and the kernel
+ * would tell of each segment. Where bytes are copied it takes too little at a time for that to pay, and an urgent byte must be known before
+ * what is behind it is read.
+ */
+function rest({ from, splice }: Direction): false {
+  if (splice) from.tellArrivals(false);
+  return false;
 }
 
 /** All that it carries is in its socket, and nobody looks at it. A connection that goes on as another end has none. */

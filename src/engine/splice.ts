@@ -38,21 +38,15 @@ export class Splice {
     live += 1;
   }
 
-  /** Bytes wait for the receiver to take more. */
-  get isBlocked(): boolean {
-    return this.#held > 0;
-  }
-
-  /** Moves what can be moved now. Answers how many bytes came from the sender, NOTHING_NOW, END or RESET. */
+  /** Moves what can be moved now, once `flush` answers true. Answers how many bytes came from the sender, NOTHING_NOW, END or RESET. */
   move(): number {
     // Its descriptor may be another connection's by now.
     if (!this.#from.isOpen) return RESET;
-    if (this.#held > 0 && !this.#push()) return NOTHING_NOW;
     this.#pipe ??= spare.pop() ?? newPipe();
     const came = libc.splice(this.#from.fd, null, this.#pipe.into, null, PIPE_SIZE, SPLICE_F_MOVE_NONBLOCK);
     if (came > 0) {
       this.#held = came;
-      this.#push();
+      this.flush();
       return came;
     }
     this.#release();
@@ -64,13 +58,14 @@ export class Splice {
     return NOTHING_NOW;
   }
 
-  /** True: the pipe is empty. The receiver's end knows when it is broken. */
-  #push(): boolean {
+  /** True: nothing waits for the receiver to take more. The receiver's end knows when it is broken. */
+  flush(): boolean {
     while (this.#held > 0) {
+      if (!this.#to.writable) return false;
       const sent = libc.splice(this.#pipe!.out, null, this.#to.fd, null, this.#held, SPLICE_F_MOVE_NONBLOCK);
       if (sent <= 0) {
-        if (errno() === EAGAIN) return false;
-        this.#to.breakOff();
+        if (errno() === EAGAIN) this.#to.writable = false;
+        else this.#to.breakOff();
         return false;
       }
       this.#held -= sent;
