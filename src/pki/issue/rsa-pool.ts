@@ -23,8 +23,8 @@ interface PooledKey extends IssuedKey {
 }
 
 /**
- * RSA-2048 keys that are made in advance in the background, because a client should not wait for one. Each key is used
- * for a number of certificates and for a time, and is then replaced. While no key is taken, none is made.
+ * RSA-2048 keys that are made in advance in the background, because a client should not wait for one: the first at once, the others
+ * when it is taken. Each key is used for a number of certificates and for a time, and is then replaced. While no key is taken, none is made.
  */
 export function createRsaPool({ size, uses, time }: RsaPoolLimits, now: number) {
   const keys: PooledKey[] = [];
@@ -50,7 +50,8 @@ export function createRsaPool({ size, uses, time }: RsaPoolLimits, now: number) 
         () => undefined,
       );
   };
-  fillAhead(now);
+  // One key is enough for the first clients, and many nodes never need any.
+  if (size > 0) fill(now).catch(() => undefined);
 
   return {
     /** The next key; waits only when the pool has no fresh one. `at` in ms since the epoch. */
