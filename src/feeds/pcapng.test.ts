@@ -1,11 +1,22 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
 import { until } from "../../test/processes.ts";
+import { eventDescriptor, readableWait } from "../linux/syscalls.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
 import { connectionsIn, readPacket, readPcapng, readPcapngBlocks } from "./test-packets.ts";
@@ -346,6 +357,49 @@ test("A directory that was removed is made again", async () => {
   await feed.close();
   assert.ok(packetsNow().some(({ bytes }) => bytes.includes("still here")));
 });
+
+test("A disk that hangs holds no session: the feed stops, counts what it leaves out, and runs again", async (t) => {
+  const feed = await make({ stall: 50, rotate: 1024 * MIB });
+  const flow = feed.open(SESSION, Date.now());
+  await until("the first packets", () => feed.counters().packets > 0);
+  const hang = occupyThreads();
+  t.after(hang.end);
+  const chunk = Buffer.alloc(MIB);
+  for (let megabyte = 0; megabyte < 6; megabyte++) flow.data("server", chunk);
+  await feed.pressure();
+  const { state, reason, packets } = feed.counters();
+  assert.deepEqual([state, reason], ["stopped", "a write has not ended for 0.05 s"]);
+  assert.equal(feed.pressure(), undefined);
+  const { dropped } = feed.counters();
+  assert.ok(dropped > 0);
+  flow.data("client", Buffer.from("lost"));
+  assert.ok(feed.counters().dropped > dropped);
+  await feed.close();
+  hang.end();
+  await until("a feed that runs again", () => feed.counters().state === "running");
+  assert.ok(feed.counters().packets > packets);
+  assert.deepEqual(log, ["feed stopped: a write has not ended for 0.05 s", "feed runs again"]);
+});
+
+/** Files are written by libuv's threads, four by default: with these waits under way, no write ends. */
+function occupyThreads(): { readonly end: () => void } {
+  const [never, over] = [eventDescriptor(), eventDescriptor()];
+  let waits = 4;
+  for (let thread = waits; thread > 0; thread--) {
+    readableWait(
+      never,
+      over,
+    )(() => {
+      waits -= 1;
+      if (waits === 0) for (const fd of [never, over]) closeSync(fd);
+    });
+  }
+  return {
+    end() {
+      if (waits > 0) writeSync(over, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+    },
+  };
+}
 
 test("A slow disk causes pressure, and memory stays bounded when it is ignored", async () => {
   const feed = await make({ rotate: 1024 * MIB });

@@ -27,6 +27,8 @@ export interface PcapngOptions extends FeedFilter {
   readonly log: Logger;
   /** ms until a stopped feed tries again; as `RotatingFiles` does when absent. */
   readonly retry?: number;
+  /** ms that a write may take; as `RotatingFiles` does when absent. */
+  readonly stall?: number;
 }
 
 /**

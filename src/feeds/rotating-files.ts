@@ -38,6 +38,9 @@ const LOOK = 1000;
 /** ms until a stopped feed tries again: longer when it ran for less than `lasting`, so that a full disk does not see a new file each time. */
 const RETRY = { after: 5_000, relapsed: 30_000, lasting: 60_000 };
 
+/** ms that a write may take. A disk that hangs, or a server of files that is gone, must not hold sessions. */
+const STALL = 10_000;
+
 export interface RotatingFilesOptions {
   readonly name: string;
   readonly directory: string;
@@ -58,6 +61,8 @@ export interface RotatingFilesOptions {
   readonly log: Logger;
   /** ms until a stopped feed tries again; `RETRY` when absent. */
   readonly retry?: number;
+  /** ms that a write may take; `STALL` when absent. */
+  readonly stall?: number;
 }
 
 /** A file for placing records. It has its name at once; the writer creates it on disk later. */
@@ -106,6 +111,8 @@ export class RotatingFiles {
   #pause = RETRY.after;
   #resumed = Number.NEGATIVE_INFINITY;
   #closed = false;
+  /** Resolves when a write takes too long. */
+  #stalls = Promise.withResolvers<void>();
   #open: CaptureFile | undefined;
   #looked = 0;
 
@@ -173,8 +180,8 @@ export class RotatingFiles {
     this.#closed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#retry);
-    await this.#writing;
-    await this.#finish().catch((error: unknown) => this.#fail(error));
+    await Promise.race([this.#writing, this.#stalls.promise]);
+    if (this.#writing === undefined) await this.#finish().catch((error: unknown) => this.#fail(error));
     this.#relieve();
   }
 
@@ -245,7 +252,7 @@ export class RotatingFiles {
         const { file } = job;
         const next = this.#queue.findIndex((other) => other.file !== file);
         const jobs = this.#queue.slice(0, next < 0 ? MOST_BLOCKS : Math.min(next, MOST_BLOCKS));
-        await this.#write(file, jobs);
+        await this.#writeInTime(file, jobs);
         this.#queue.splice(0, jobs.length);
         for (const { block, length } of jobs) {
           this.#queued -= length;
@@ -258,6 +265,36 @@ export class RotatingFiles {
       await this.#fail(error);
     }
     this.#writing = undefined;
+  }
+
+  /** Waits for the write also when it takes too long: its memory is in use until then. */
+  async #writeInTime(file: File, jobs: readonly Job[]): Promise<void> {
+    const { name, log, stall = STALL } = this.#options;
+    const timer = setTimeout(() => this.#stop(file, jobs.length, stall), stall).unref();
+    try {
+      await this.#write(file, jobs);
+    } finally {
+      clearTimeout(timer);
+      this.#stalls = Promise.withResolvers();
+    }
+    if (this.stopped === undefined) return;
+    this.stopped = undefined;
+    this.#resumed = performance.now();
+    log.info({ feed: name, place: file.path }, "feed runs again");
+    if (this.#closed) await this.#finish();
+  }
+
+  /** Stops the feed until the write has ended. Waiting records are lost, but for those of the first `writing` jobs. */
+  #stop({ path }: File, writing: number, stall: number): void {
+    const { name, log } = this.#options;
+    const lost = this.#queue.splice(writing);
+    this.dropped += lost.reduce((total, job) => total + job.records, this.#placed);
+    this.#queued -= lost.reduce((total, { length }) => total + length, 0);
+    [this.#used, this.#placed, this.#flushing, this.#file] = [0, 0, false, undefined];
+    this.stopped = `a write has not ended for ${stall / 1000} s`;
+    this.#stalls.resolve();
+    this.#relieve();
+    log.error({ feed: name, place: path }, `feed stopped: ${this.stopped}`);
   }
 
   async #write(place: File, jobs: readonly Job[]): Promise<void> {
