@@ -157,7 +157,7 @@ const PER_CLIENT = z
   .prefault({})
   .meta({
     description:
-      "The most sessions of one client at one time, in all workers together, which share it evenly: a number, or sessions and halfOpen. A client is an IPv4 address or a /64 of IPv6. Absent: a client may have all of limits.sessions, until another one needs room.",
+      "The most sessions of one client at one time, in all workers together, which share it evenly with at least one each: a number, or sessions and halfOpen. A client is an IPv4 address or a /64 of IPv6. Absent: a client may have all of limits.sessions, until another one needs room.",
   });
 
 export const CONFIG = z.strictObject({
