@@ -8,7 +8,7 @@ import { connect, type Job } from "./client.ts";
 import { HERE } from "./hosts.ts";
 import { quantile } from "./loads.ts";
 import type { Origin } from "./origin.ts";
-import { freePort, listening, processTree, run, stop } from "./processes.ts";
+import { freePort, listening, processTree, runWithDescriptors, stop } from "./processes.ts";
 import { openQuota, type Quota } from "./quota.ts";
 import { align } from "./report.ts";
 import { progress } from "./rounds.ts";
@@ -177,7 +177,9 @@ function courseOf(sessions: readonly Visited[], seconds: number): readonly Secon
 
 async function arrive(job: Job, phases: Arrivals["phases"]): Promise<Arrived> {
   const program = fileURLToPath(new URL("arrivals.ts", import.meta.url));
-  return JSON.parse(await run(process.execPath, [program, JSON.stringify({ ...job, phases })])) as Arrived;
+  return JSON.parse(
+    await runWithDescriptors(process.execPath, [program, JSON.stringify({ ...job, phases })]),
+  ) as Arrived;
 }
 
 /** Makes requests in these sessions, one after the other in each, until it is stopped. */

@@ -83,6 +83,11 @@ export async function run(command: string, args: readonly string[], host: Host =
   return Buffer.concat(chunks).toString();
 }
 
+/** The same, with as many descriptors as there may be. */
+export function runWithDescriptors(command: string, args: readonly string[]): Promise<string> {
+  return run("sh", ["-c", WITH_DESCRIPTORS, command, ...args]);
+}
+
 /** The command line that runs a program in a host. `ip` executes it, so the pid is the program's own. */
 function commandIn({ namespace }: Host, command: readonly [string, ...string[]]): readonly [string, ...string[]] {
   return namespace === undefined ? command : ["ip", "netns", "exec", namespace, ...command];

@@ -12,15 +12,31 @@ const TCP = 6;
 export function communityId(one: Endpoint, other: Endpoint): string | undefined {
   const [near, far] = [addressOf(one.address), addressOf(other.address)];
   if (!near || !far) return undefined;
-  const [from, to] = ofOneFamily(near, far);
-  const ends = [end(from, one.port), end(to, other.port)] as const;
-  const [first, second] = Buffer.compare(ends[0].key, ends[1].key) <= 0 ? ends : [ends[1], ends[0]];
-  const seed = Buffer.alloc(2);
-  const bytes = Buffer.concat([seed, first.address, second.address, Buffer.from([TCP, 0]), first.port, second.port]);
+  // Both addresses of a packet have one family, as in the feeds' packets.
+  const isOne = near.own.length === far.own.length;
+  const [from, to] = isOne ? [near.own, far.own] : [near.mapped, far.mapped];
+  const order = Buffer.compare(from, to) || one.port - other.port;
+  return order <= 0 ? digest(from, one.port, to, other.port) : digest(to, other.port, from, one.port);
+}
+
+/** The smaller end, by address and then by port, comes first. */
+function digest(first: Buffer, firstPort: number, second: Buffer, secondPort: number): string {
+  const { length } = first;
+  // The seed is 0.
+  const bytes = Buffer.alloc(2 * length + 8);
+  bytes.set(first, 2);
+  bytes.set(second, 2 + length);
+  bytes[2 + 2 * length] = TCP;
+  bytes.writeUInt16BE(firstPort, 4 + 2 * length);
+  bytes.writeUInt16BE(secondPort, 6 + 2 * length);
   return `1:${hash("sha1", bytes, "base64")}`;
 }
 
-type Address = ipaddr.IPv4 | ipaddr.IPv6;
+interface Address {
+  readonly own: Buffer;
+  /** As an IPv6 address. */
+  readonly mapped: Buffer;
+}
 
 /** Addresses that were read lately: reading costs more than the hash. Host names, of which peers choose the length, are not kept. */
 const recent = new Map<string, Address>();
@@ -30,22 +46,10 @@ function addressOf(text: string): Address | undefined {
   const known = recent.get(text);
   if (known) return known;
   if (!ipaddr.isValid(text)) return undefined;
-  const read = ipaddr.process(text);
+  const literal = ipaddr.process(text);
+  const mapped = literal instanceof ipaddr.IPv4 ? literal.toIPv4MappedAddress() : literal;
+  const read = { own: Buffer.from(literal.toByteArray()), mapped: Buffer.from(mapped.toByteArray()) };
   if (recent.size === MOST_RECENT) recent.clear();
   recent.set(text, read);
   return read;
-}
-
-/** Both addresses of a packet have one family, as in the feeds' packets. */
-function ofOneFamily(one: Address, other: Address): [Address, Address] {
-  const mapped = (address: Address) => (address instanceof ipaddr.IPv4 ? address.toIPv4MappedAddress() : address);
-  return one.kind() === other.kind() ? [one, other] : [mapped(one), mapped(other)];
-}
-
-/** The smaller end, by address and then by port, comes first. */
-function end(from: Address, number: number): { address: Buffer; port: Buffer; key: Buffer } {
-  const address = Buffer.from(from.toByteArray());
-  const port = Buffer.alloc(2);
-  port.writeUInt16BE(number);
-  return { address, port, key: Buffer.concat([address, port]) };
 }
