@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { createContextCache } from "../src/legs/contexts.ts";
+import { RecentAnswers } from "../src/legs/hello-shape.ts";
 import { readShown } from "../src/legs/shown-chain.ts";
 import { createIssuedCache } from "../src/pki/issue/issued.ts";
 import { recordCertificate } from "../src/pki/x509/certificate-record.ts";
@@ -53,11 +54,14 @@ const { hello } = createClientHelloReader().push(RECORDED["chromium"]!) as { hel
 /** Nearly as long as what is kept may be. */
 const helloOf = (number: number) => ({ ...hello, cipherSuites: Array<number>(300).fill(10_000 + number) });
 
+const shapes = new RecentAnswers<string>();
+
 /**
  * What is kept without `Cache`, because the search would cost as much as making it again: the most memory that it may take, in MiB, and
  * what has it keep one thing more.
  */
 const RECENT: Readonly<Record<string, readonly [most: number, keep: (number: number) => unknown]>> = {
+  "src/legs/hello-shape.ts": [1, (number) => shapes.take(`1 4096 false false ${number} 2 3 4 5`, () => "answer")],
   "src/policy/view.ts": [1, (number) => viewOf({ client: endpointOf(number) }, false)],
   "src/sessions/owner.ts": [1, (number) => ownerOf(endpointOf(number).address)],
   "src/wire/community-id.ts": [1, (number) => communityId(endpointOf(number), endpointOf(0))],
