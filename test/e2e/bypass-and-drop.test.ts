@@ -103,6 +103,8 @@ describe("Bypass and drop", needs("openssl"), () => {
   ] as const) {
     test(`A drop in the ${phase} phase ends the handshake with an alert`, async () => {
       const way = { port: node.forward("new") };
+      const { connections } = origins.get("TLSv1.3")!.before;
+      const earlier = connections.length;
       const { code, stderr } = await opensslClient({ way, name: host, roots: node.primary });
       assert.notEqual(code, 0);
       assert.match(stderr, /alert access denied|alert number 49/);
@@ -111,6 +113,9 @@ describe("Bypass and drop", needs("openssl"), () => {
       assert.equal(session.rule, phase === "sni" ? "no" : "no, late");
       assert.equal(session.presented, null);
       assert.equal(session.clientLeg.alertSent, "access_denied", "there was no TLS on that leg yet");
+      // Data can leave in a server name: only where the rule needs the server's certificate is it sent on.
+      const told = connections.slice(earlier).some(({ fromClient }) => fromClient.length > 0);
+      assert.equal(told, phase === "certificate");
     });
   }
 
