@@ -17,10 +17,10 @@ export interface MadeValue<Value> {
 }
 
 /** What an entry takes beside its value, in bytes: its key, which is short or a hash, its place in the Map, and its dates. */
-export const ENTRY_BYTES = 256;
+export const ENTRY_BYTES = 320;
 
 /** Keys longer than this are kept as their hash: peers choose their length. */
-const LONGEST_KEY = 64;
+const LONGEST_KEY = 128;
 const HASHED = "sha256 ";
 /** ms. Whoever asks may have looked at the clock a moment before the value was made. */
 const JITTER = 60_000;

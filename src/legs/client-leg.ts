@@ -58,7 +58,8 @@ export async function openClientLeg(
   const context = contexts.take(contextOptions(hello, tls13, options, sessions !== undefined));
   const layer = new OpensslLayer({
     ...{ end, writer, context, alpn, resumable, staples: presented.map(({ staple }) => staple) },
-    bond: bondOf(resumption.bond),
+    // Without either nothing can be resumed, and to make the bond costs two hashes' time.
+    bond: place || resumption.ticketKeys.length > 0 ? bondOf(resumption.bond) : undefined,
     onSession: place && ((id, session) => place.keep(id, session)),
     onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
   });

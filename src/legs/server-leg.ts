@@ -1,6 +1,6 @@
 import { Context } from "../engine/contexts.ts";
 import type { End } from "../engine/end.ts";
-import { NOTHING_NOW } from "../engine/layer.ts";
+import { type Agreed, NOTHING_NOW } from "../engine/layer.ts";
 import { SCRATCH } from "../engine/loop.ts";
 import { OpensslLayer, type OpensslOptions } from "../engine/openssl-layer.ts";
 import { until } from "../engine/wait.ts";
@@ -82,17 +82,17 @@ async function shakeHandsWithServer(
     onServerHello: options.seesHello ? (message) => (serverHello = readableHello(message)) : undefined,
   });
   const shaken = await shakeHands("server", end, layer, options.timeout);
-  const failure =
-    shaken.kind === "failed"
-      ? shaken
-      : (refuseWeakServer(layer, offer) ?? (await refusalBehind(end, layer, shaken.certificateRequested)));
-  if (failure) {
+  const fail = (failure: LegFailure): LegFailure => {
     end.close();
     if (earlier) memory?.forget();
     return { ...failure, resuming: earlier !== undefined };
-  }
+  };
+  if (shaken.kind === "failed") return fail(shaken);
   const agreed = layer.agreed();
   const { resumed, version } = agreed;
+  const asked = shaken.certificateRequested && version >= VERSIONS["TLSv1.3"];
+  const failure = refuseWeakServer(layer, agreed, offer) ?? (asked ? await refusalBehind(end, layer) : undefined);
+  if (failure) return fail(failure);
   const shown = resumed && earlier ? earlier.shown : showChain(layer, options);
   if (!shown) {
     end.close();
@@ -118,8 +118,11 @@ async function shakeHandsWithServer(
 }
 
 /** An abbreviated handshake exchanges nothing: what it goes back to was judged. */
-function refuseWeakServer(layer: OpensslLayer, { lenient }: Offer): LegFailure | undefined {
-  const { version, resumed } = layer.agreed();
+function refuseWeakServer(
+  layer: OpensslLayer,
+  { version, resumed }: Agreed,
+  { lenient }: Offer,
+): LegFailure | undefined {
   return version === VERSIONS["TLSv1.2"] && !resumed ? refuseWeak(layer.peerStrength(), lenient) : undefined;
 }
 
@@ -198,8 +201,7 @@ const REFUSAL = 150;
  * In TLS 1.3 a server refuses a client without a certificate only after the handshake has succeeded for us. Where it asked for
  * one, what comes first decides: a byte of the server's, or its refusal. A server that says nothing has not refused yet.
  */
-async function refusalBehind(end: End, layer: OpensslLayer, asked: boolean): Promise<LegFailure | undefined> {
-  if (!asked || layer.agreed().version < VERSIONS["TLSv1.3"]) return undefined;
+async function refusalBehind(end: End, layer: OpensslLayer): Promise<LegFailure | undefined> {
   const { scratch, scratchAt } = end.loop;
   try {
     return await until(

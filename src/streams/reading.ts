@@ -122,7 +122,7 @@ class OpeningReader<T> implements Task {
   #settle(answer: T | undefined): false {
     this.#close();
     const [client, server] = this.#sides;
-    this.#resolve({ answer, client: client!.bytes, server: server?.bytes ?? Buffer.alloc(0) });
+    this.#resolve({ answer, client: client!.bytes, server: server?.bytes ?? NOTHING });
     return false;
   }
 
@@ -137,13 +137,15 @@ class OpeningReader<T> implements Task {
   }
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** One side's bytes: looked at where they are as long as the socket holds them, else read and put back. */
 class SideReader {
   readonly side: Side;
   readonly end: End;
   /** All of them, in a buffer that doubles: a peer may send them one by one. */
-  bytes: Buffer = Buffer.alloc(0);
-  #room: Buffer = Buffer.alloc(0);
+  bytes: Buffer = NOTHING;
+  #room: Buffer = NOTHING;
   #taken: boolean;
 
   constructor(side: Side, end: End) {

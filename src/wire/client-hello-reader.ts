@@ -2,7 +2,7 @@ import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
 import { type ClientHelloReader, type HelloSighting, readClientHello } from "./client-hello.ts";
 import { finalAnswer } from "./final-answer.ts";
-import { HandshakeStream } from "./handshake.ts";
+import { type HandshakeLimits, HandshakeStream } from "./handshake.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES } from "./numbers.ts";
 import { SslV2HelloReader } from "./sslv2-hello.ts";
 
@@ -31,12 +31,7 @@ const MAX_RECORDS = 0x60000;
  * warning alert or a change_cipher_spec in front of one.
  */
 class RecordHelloReader implements ClientHelloReader {
-  readonly #stream = new HandshakeStream({
-    first: Object.values(CONTENT_TYPES),
-    message: MAX_HELLO,
-    total: MAX_RECORDS,
-    admit: admitHello,
-  });
+  readonly #stream = new HandshakeStream(LIMITS);
 
   push(bytes: Uint8Array): HelloSighting {
     this.#stream.push(bytes);
@@ -50,6 +45,13 @@ class RecordHelloReader implements ClientHelloReader {
     );
   }
 }
+
+const LIMITS: HandshakeLimits = {
+  first: Object.values(CONTENT_TYPES),
+  message: MAX_HELLO,
+  total: MAX_RECORDS,
+  admit: admitHello,
+};
 
 function admitHello(type: number): void {
   if (type === HANDSHAKE_TYPES.client_hello) return;

@@ -29,6 +29,7 @@ export interface HandshakeLimits {
 /** SSL_R_RECORD_TOO_SMALL of OpenSSL comes after as many. */
 const MAX_EMPTY = 32;
 
+const NOTHING = Buffer.alloc(0);
 const MORE: HandshakeStep = { kind: "more" };
 const NO: HandshakeStep = { kind: "no" };
 
@@ -37,7 +38,7 @@ const NO: HandshakeStep = { kind: "no" };
  */
 export class HandshakeStream {
   readonly #limits: HandshakeLimits;
-  #input: Uint8Array = Buffer.alloc(0);
+  #input: Uint8Array = NOTHING;
   #total = 0;
   readonly #header = Buffer.alloc(RECORD_HEADER);
   #headerFilled = 0;
