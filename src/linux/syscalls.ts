@@ -182,6 +182,7 @@ const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 const MADV_DONTNEED = 4;
+const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffffffffffffffffn;
 
 /** The first bytes of a file as memory, for the life of the process: what is written to it is in the file at once. */
@@ -209,6 +210,11 @@ export function unmap(memory: bigint, bytes: number): void {
 /** The pages of a mapped file leave this process. Whoever reads them once more gets them from the file again (madvise(2)). */
 export function forget(memory: bigint, bytes: number): void {
   must(calls.madvise(memory, bytes, MADV_DONTNEED), "madvise");
+}
+
+/** Has the kernel take large pages for this memory when it is used first. Kernels without them answer EINVAL, and nothing changes. */
+export function preferLargePages(memory: Buffer): void {
+  calls.madvise(addressOf(memory), memory.length, MADV_HUGEPAGE);
 }
 
 /** Moves the calling thread into the network namespace of this file descriptor. */
