@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { freePort } from "../../test/processes.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { listen, listenConfigured } from "./listen.ts";
+import type { Task } from "./loop.ts";
 import { loop } from "./test-ends.ts";
 
 const AT = { host: "127.0.0.1", port: 0, shared: false };
@@ -131,4 +132,32 @@ test("A process without descriptors reports it, and accepts again once it has so
   for (const socket of sockets) socket.destroy();
   child.kill();
   await once(child, "exit");
+});
+
+test("Connections are accepted beside tasks that are always ready", { timeout: 10_000 }, async () => {
+  const { promise: all, resolve } = Promise.withResolvers<void>();
+  let left = 100;
+  const listener = listen(loop, AT, (client) => {
+    client.close();
+    left -= 1;
+    if (left === 0) resolve();
+  });
+  const { port } = listener.local()!;
+  const sockets = Array.from({ length: left }, () => connect(port, "127.0.0.1").on("error", () => {}));
+  // They connect in the next tick, and the kernel has all of them before the loop looks.
+  await new Promise((resolve) => process.nextTick(resolve));
+  const busy: Task = {
+    queued: false,
+    run() {
+      if (left > 0) loop.enqueue(busy);
+      return false;
+    },
+    fail(error) {
+      throw error;
+    },
+  };
+  loop.enqueue(busy);
+  await all;
+  listener.close();
+  for (const socket of sockets) socket.destroy();
 });

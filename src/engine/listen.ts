@@ -87,7 +87,7 @@ const EAGAIN = 11;
 /** A client that left before it was accepted. */
 const ECONNABORTED = 103;
 /** Connections accepted before others have their turn. */
-const BATCH = 64;
+const BATCH = 16;
 /** ms until accept is tried again when the process has no descriptor left. */
 const SHORTAGE = 100;
 
@@ -148,7 +148,10 @@ export function acceptFrom(
           return false;
         }
       }
-      return listener.isOpen;
+      // Behind what is ready, but in front of what has been at work for long: else connections would wait in the kernel, and nothing
+      // would tell that they do.
+      if (listener.isOpen) loop.enqueue(task);
+      return false;
     },
     fail(error) {
       if (!listener.isOpen) return;
