@@ -1,4 +1,5 @@
 import type { End, Network } from "./network.ts";
+import { PYTHON } from "./requirements.ts";
 
 const SENDER = new URL("./programs/frames.py", import.meta.url).pathname;
 
@@ -22,5 +23,5 @@ export async function wayBetween(
 /** Sends Ethernet frames from a host, unchanged. */
 export async function sendFrames(from: End, frames: readonly Buffer[]): Promise<void> {
   const input = frames.map((frame) => frame.toString("hex")).join("\n");
-  await from.must("python3", [SENDER, from.interface], { input });
+  await from.must(PYTHON, [SENDER, from.interface], { input });
 }

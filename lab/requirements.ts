@@ -1,5 +1,8 @@
 import { existsSync } from "node:fs";
 
+/** Debian's own: the first one in PATH may be a script that first looks for which Python it starts. */
+export const PYTHON = "/usr/bin/python3";
+
 /** The Debian packages that the lab needs, each with a program by which it is found. */
 const PACKAGES = [
   ["iproute2", "/usr/sbin/ip"],
@@ -12,7 +15,7 @@ const PACKAGES = [
   ["curl", "/usr/bin/curl"],
   ["nginx-light", "/usr/sbin/nginx"],
   ["iputils-ping", "/usr/bin/ping"],
-  ["python3", "/usr/bin/python3"],
+  ["python3", PYTHON],
   ["hey", "/usr/bin/hey"],
   ["postfix", "/usr/lib/postfix/sbin/master"],
   ["tinyproxy-bin", "/usr/bin/tinyproxy"],

@@ -7,6 +7,7 @@ import type { Pki } from "../../test/pki.ts";
 import { type Program, scratch, until } from "../../test/processes.ts";
 import { dial } from "../ends.ts";
 import type { Topology } from "../network.ts";
+import { PYTHON } from "../requirements.ts";
 import { PORTS } from "../servers.ts";
 import { harmless, since } from "./bench.ts";
 import { fillFeedOf, fillHistoryOf, SmallDisk } from "./disks.ts";
@@ -207,7 +208,7 @@ async function flood(pki: Pki): Promise<string> {
   const sources = [address, nobody];
   const script = new URL("../programs/syn-flood.py", import.meta.url).pathname;
   const seen = await harmless(bench, () =>
-    client.must("python3", [script, String(SYNS), String(PORTS.https), server.address[4], ...sources]),
+    client.must(PYTHON, [script, String(SYNS), String(PORTS.https), server.address[4], ...sources]),
   );
   const { bypassed } = (await bench.stage.node.stats()).overload;
   await nothingLeft(bench);

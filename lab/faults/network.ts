@@ -5,7 +5,7 @@ import { type Program, until } from "../../test/processes.ts";
 import { openStage, type Scenario, type Stage } from "../claim.ts";
 import { dial, serve } from "../ends.ts";
 import { addHost, type Network, type Topology } from "../network.ts";
-import { missingRequirement } from "../requirements.ts";
+import { missingRequirement, PYTHON } from "../requirements.ts";
 import { type Bench, harmless, since } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
 import { openOrigin } from "./origin.ts";
@@ -119,10 +119,10 @@ async function layRoughWire({ client, node, topology }: Network, wire: Wire): Pr
     await ip("route", "add", "default", "via", v4);
     await ip("-6", "route", "add", "default", "via", v6);
   }
-  await client.must("python3", [program, "plain", client.interface]);
-  await node.must("python3", [program, "plain", node.networkA]);
+  await client.must(PYTHON, [program, "plain", client.interface]);
+  await node.must(PYTHON, [program, "plain", node.networkA]);
   const shares = [wire.lost ?? 0, wire.repeated ?? 0, wire.swapped ?? 0].map(String);
-  const carrying = between.start("python3", [program, left, right, ...shares]);
+  const carrying = between.start(PYTHON, [program, left, right, ...shares]);
   await carrying.shows(/^READY$/m);
   return carrying;
 }
@@ -166,7 +166,7 @@ async function fillConnectionTable(pki: Pki): Promise<string> {
   await using bench = await openNetworkBench("bridge", pki, {}, { rate: 10, long: { chunks: 60, every: 100 } });
   const { stage, traffic } = bench;
   const program = new URL("../programs/fill-conntrack.py", import.meta.url).pathname;
-  const fill = (percent: number) => stage.network.node.must("python3", [program, String(FULL), String(percent)]);
+  const fill = (percent: number) => stage.network.node.must(PYTHON, [program, String(FULL), String(percent)]);
   await fill(NEARLY);
   const nearly = performance.now();
   await tellsOfConnectionTable(stage);

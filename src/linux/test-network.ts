@@ -13,12 +13,14 @@ import { enterNamespace } from "./syscalls.ts";
  * runs do not collide, and the namespaces of a killed run can be found and removed.
  */
 const PREFIX = "clt9-";
+/** Debian's own: the first one in PATH may be a script that first looks for which Python it starts. */
+export const PYTHON = "/usr/bin/python3";
 const PROGRAMS: readonly (readonly [path: string, debianPackage: string])[] = [
   ["/usr/sbin/ip", "iproute2"],
   ["/usr/sbin/nft", "nftables"],
   ["/usr/sbin/iptables-nft", "iptables"],
   ["/usr/bin/tcpdump", "tcpdump"],
-  ["/usr/bin/python3", "python3"],
+  [PYTHON, "python3"],
 ];
 
 /** Test options that skip a test, with the reason, where namespaces cannot be made. */

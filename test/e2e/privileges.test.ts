@@ -3,7 +3,7 @@ import { chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { curl } from "../clients.ts";
-import { needs } from "../needs.ts";
+import { needs, program } from "../needs.ts";
 import { descendants, MAIN, startNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
@@ -211,7 +211,7 @@ async function intrude(
   worker: number,
   dataDir: string,
 ): Promise<Record<string, string>> {
-  return JSON.parse(await must("python3", [INTRUDER, ...[uid, supervisor, worker].map(String), dataDir]));
+  return JSON.parse(await must(program("python3"), [INTRUDER, ...[uid, supervisor, worker].map(String), dataDir]));
 }
 
 /** The attempts that the kernel did not refuse. */

@@ -21,6 +21,7 @@ import {
   feed,
   type Network,
   needsNamespaces,
+  PYTHON,
   ROUTED,
   routedNetwork,
   run,
@@ -694,7 +695,7 @@ s.bind(("${ends.server}", ${port})); s.settimeout(5)
 if os.fork(): os._exit(0)
 os.close(1); os.close(2)
 data, peer = s.recvfrom(100); s.sendto(b"answer", peer)`;
-  run(network.server, "python3", "-c", answerer);
+  run(network.server, PYTHON, "-c", answerer);
   const asker = `
 import socket
 s = socket.socket(socket.${family}, socket.SOCK_DGRAM); s.bind(("${ends.client}", 0)); s.settimeout(5)
@@ -702,7 +703,7 @@ s.connect(("${ends.server}", ${port}))
 try:
   s.send(b"question"); print(s.recv(100).decode())
 except OSError as error: print(type(error).__name__)`;
-  return run(network.client, "python3", "-c", asker).trim();
+  return run(network.client, PYTHON, "-c", asker).trim();
 }
 
 const ETHERTYPE = { ip: "0800", arp: "0806", vlan: "8100", ip6: "86dd", lldp: "88cc", experiment: "88b5" } as const;
@@ -762,7 +763,7 @@ async function carried(
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("${link}", 0))
 for frame in ${JSON.stringify(frames)}: s.send(bytes.fromhex(frame))`;
-    run(from, "python3", "-c", sender);
+    run(from, PYTHON, "-c", sender);
     // The last frame is seen last: what is missing by then was not carried.
     await until("the last frame", () => capture.includes(Buffer.from(frames.at(-1)!, "hex")));
     return packetsOf(capture).filter((frame) => frame.includes(MARKER.toString("hex")));
