@@ -12,7 +12,7 @@ const BELOW_MIDDLE = 0.75;
 const FALL_BY_BYPASSING: readonly Load[] = ["eventLoopDelay", "cpu"];
 
 /** ms for which such a fall is not believed: at first, and at most after several relapses. */
-const PATIENCE = { first: 4_000, longest: 32_000 };
+const PATIENCE = { first: 10_000, longest: 40_000 };
 /** ms after its end within which another overload is a relapse. */
 const RELAPSE = 30_000;
 /** ms for which half of the new sessions are decrypted before all are, when the fall is put to the test. */

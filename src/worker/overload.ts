@@ -141,6 +141,8 @@ export class Overload {
   }
 
   get #delay(): number {
+    // A trial is over at the first look that sees a delay: each session that it keeps waiting was one too many.
+    if (this.#level !== "none") return this.#delays.at(-1) ?? 0;
     return this.#delays.length < LASTING ? 0 : Math.min(...this.#delays);
   }
 
