@@ -170,6 +170,19 @@ test("A tap sees everything in order, and the ends", async (t) => {
   assert.deepEqual(tap.log, ["client ended", "server ended"]);
 });
 
+test("A tap is shown at most what fits into two packets of a feed", async (t) => {
+  const tap = recorder();
+  const { client, server, over } = await between(t, { taps: [tap] });
+  const down = randomBytes(4 * MIB);
+  server.end(down);
+  assert.equal(await digest(client), createHash("sha256").update(down).digest("hex"));
+  client.end();
+  await over;
+  assert.ok(Buffer.concat(tap.bytes.server).equals(down));
+  // 44 segments of an MTU of 1,500 bytes each.
+  assert.ok(tap.bytes.server.every(({ length }) => length <= 2 * 44 * 1460));
+});
+
 test("A tap that is full holds the reader until it can take more", async (t) => {
   const releases: (() => void)[] = [];
   let full = true;

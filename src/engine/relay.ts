@@ -70,8 +70,11 @@ export type IdleCounts = "bytes" | "keepalives";
 
 const PEERS: Readonly<Record<Side, string>> = { client: "The client", server: "The server" };
 
-/** What one direction may move before others have their turn, in bytes: one scratch full. */
-const BUDGET = SCRATCH;
+/**
+ * What is moved at a time where taps look on, in bytes: seven of TLS's largest records. They are two packets of a feed; of eight, a third would have what is left
+ * alone.
+ */
+const TAPPED = 112 * 1024;
 
 /** What a gate has not let pass is taken off the socket from this length on, in bytes. */
 const PEEKED = 32 * 1024;
@@ -127,6 +130,8 @@ class Relay implements Task {
   /** The last byte, or the last keepalive of one peer that the other answered. */
   #lastSign = this.#lastByte;
   readonly #quiet: Quiet;
+  /** What one direction may move before others have their turn, in bytes. */
+  readonly #budget: number;
 
   constructor(client: End, server: End, options: RelayOptions, outcome: Outcome) {
     const { taps, sieves } = options;
@@ -146,6 +151,7 @@ class Relay implements Task {
     this.#up = direction("client", client, server);
     this.#down = direction("server", server, client);
     this.#options = options;
+    this.#budget = taps.length > 0 ? TAPPED : SCRATCH;
     this.#truncated = options.truncated;
     this.#outcome = outcome;
     this.#quiet = new Quiet(client, server, options.idle);
@@ -200,7 +206,7 @@ class Relay implements Task {
       if (from.isReset) this.#abort(undefined, { side: direction.side, code: "ECONNRESET", alert: undefined });
       return false;
     }
-    for (let budget = BUDGET; ; ) {
+    for (let budget = this.#budget; ; ) {
       if (to.held === "reads and writes") return false;
       // When the receiver is broken, no event need follow that says so.
       if ((!to.flush() || direction.splice?.flush() === false) && !to.isBroken) return rest(direction);
@@ -275,7 +281,7 @@ class Relay implements Task {
     const keepsMark = mayBeUrgent(from);
     // In front of all others it would have hidden the beginning of TLS from whoever judged the first bytes, but not from the receiver.
     const isUrgent = keepsMark && direction.hasBegun && from.isAtUrgent();
-    const room = isUrgent ? 1 : Math.min(SCRATCH, ungated || SCRATCH);
+    const room = isUrgent ? 1 : Math.min(this.#budget, ungated || SCRATCH);
     let length = 0;
     let last = 1;
     let isMarked = isUrgent;
