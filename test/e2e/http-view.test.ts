@@ -85,11 +85,10 @@ describe("The HTTP view", { skip }, () => {
     const told = await command("follow", session);
     assert.match(told, /#1 > POST \/json\?a=1 HTTP\/2\n[\s\S]*sent=1[\s\S]*#1 < HTTP\/2 200 OK\n/);
     assert.match(told, /\{"path":"\/json\?a=1","escape":"\\u001b\[2J"\}/);
-    const lines = readdirSync(join(node.folder, "lines"));
-    const line = await until("a line", () =>
-      readFileSync(join(node.folder, "lines", lines[0]!), "utf8").includes(session),
+    const folder = join(node.folder, "lines");
+    await until("a line", () =>
+      readdirSync(folder).some((name) => readFileSync(join(folder, name), "utf8").includes(session)),
     );
-    assert.ok(line);
   });
 
   test("HAR is valid, with bodies on request, and the file is the user's alone", async () => {
