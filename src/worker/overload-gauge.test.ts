@@ -73,8 +73,8 @@ describe("A delay that falls because nothing is decrypted is not believed at onc
       [19_900, 0, 900, "all"],
       [20_100, 0, 900, "half"],
       [20_500, 0, 900, "half"],
-      // Half of the sessions are too many, too.
-      [20_550, 65, 900, "all"],
+      // Half of the sessions are too many, too: all of them would wait twice as long.
+      [20_550, 31, 900, "all"],
       [40_500, 0, 900, "all"],
       [40_600, 0, 900, "half"],
       [41_000, 0, 900, "half"],
