@@ -80,14 +80,13 @@ async function measureSeries(growth: Growth, sizes: readonly number[], origin: O
   const ends: (() => Promise<void>)[] = [];
   for (const [index, size] of sizes.entries()) {
     progress(`growth: ${growth.title}: ${size}, starting`);
-    const port = await freePort();
-    // Each node has its own address of the origin: one address has too few ports for all live sessions.
-    const server = `${LOOPBACK[index]}:${origin.port}`;
-    const listener = { mode: "forward", address: `127.0.0.1:${port}`, server };
-    const program = await startClearline(origin, listener, growth.settings?.(size) ?? {});
-    await listening(program, port);
-    const way = { from: HERE, target: { name: HERE.address, address: HERE.address, port } };
-    ends.push(await holdSessions(way, growth.isLive ? size : 10));
+    // New sessions go to another address of the origin than those that are held: the kernel would look for a free port among 20,000.
+    const way = await forwardTo(LOOPBACK.at(-1)!);
+    const held = await forwardTo(LOOPBACK[index]!);
+    const listeners = [way, held].map(({ listener }, at) => ({ name: `bench-${at}`, ...listener(origin.port) }));
+    const program = await startClearline(origin, {}, { ...growth.settings?.(size), listeners });
+    for (const { target } of [way, held]) await listening(program, target.port);
+    ends.push(await holdSessions(held, growth.isLive ? size : 10));
     await openSessions(way, 1); // warm-up
     nodes.push({ size, way, program, costs: [] });
   }
@@ -101,6 +100,20 @@ async function measureSeries(growth: Growth, sizes: readonly number[], origin: O
   for (const end of ends) await end();
   for (const { program } of nodes) await stop(program);
   return nodes.map(({ size, costs }) => ({ size, cost: median(costs) }));
+}
+
+/** A way through the node to one address of the origin. */
+async function forwardTo(address: string) {
+  const port = await freePort();
+  return {
+    from: HERE,
+    target: { name: HERE.address, address: HERE.address, port },
+    listener: (origin: number) => ({
+      mode: "forward",
+      address: `${HERE.address}:${port}`,
+      server: `${address}:${origin}`,
+    }),
+  };
 }
 
 /** How much the cost changes when the size is ten times as large, as a share of the cost at the smallest size (least squares). */
