@@ -47,7 +47,7 @@ function panel(series: Series, left: number, top: number): string {
     ({ size, cost }, index) =>
       `  <circle class="dot" cx="${x(size)}" cy="${y(cost)}" r="3.5"/>` +
       `<text class="text" x="${x(size)}" y="${y(cost) - 9}" text-anchor="${anchor(index)}">${show(cost)}</text>` +
-      `<text class="dim" x="${x(size)}" y="${PANEL.top + PANEL.height + 18}" text-anchor="${anchor(index)}">${size.toLocaleString("en")}</text>`,
+      `<text class="dim" x="${x(size)}" y="${PANEL.top + PANEL.height + 18}" text-anchor="${anchor(index)}">${shortly(size)}</text>`,
   );
   const line = points.map(({ size, cost }) => `${x(size)},${y(cost)}`).join(" ");
   const change = `slope ${(slope(series) * 100).toFixed(1)} % for each factor of ten`;
@@ -62,4 +62,9 @@ function panel(series: Series, left: number, top: number): string {
 
 function round(value: number): number {
   return Math.round(value * 10) / 10;
+}
+
+/** Labels of neighbours must not meet. */
+function shortly(size: number): string {
+  return size >= 10_000 && size % 1000 === 0 ? `${size / 1000}k` : size.toLocaleString("en");
 }
