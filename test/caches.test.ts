@@ -6,8 +6,9 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { createContextCache } from "../src/legs/contexts.ts";
-import { RecentAnswers } from "../src/legs/hello-shape.ts";
+import { offerFor } from "../src/legs/offer.ts";
 import { readShown } from "../src/legs/shown-chain.ts";
+import { whyUndecryptable } from "../src/legs/undecryptable.ts";
 import { createIssuedCache } from "../src/pki/issue/issued.ts";
 import { recordCertificate } from "../src/pki/x509/certificate-record.ts";
 import { toPem } from "../src/pki/x509/pem.ts";
@@ -17,6 +18,7 @@ import type { ClientHello } from "../src/wire/client-hello.ts";
 import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
 import { communityId } from "../src/wire/community-id.ts";
 import { fingerprints } from "../src/wire/fingerprint.ts";
+import { readList } from "../src/wire/recent-lists.ts";
 import { needs } from "./needs.ts";
 import { must, scratch } from "./processes.ts";
 import { RECORDED } from "./recorded/client-hello/recorded.ts";
@@ -54,18 +56,27 @@ const { hello } = createClientHelloReader().push(RECORDED["chromium"]!) as { hel
 /** Nearly as long as what is kept may be. */
 const helloOf = (number: number) => ({ ...hello, cipherSuites: Array<number>(300).fill(10_000 + number) });
 
-const shapes = new RecentAnswers<string>();
+/** Other limits, as every policy of its own has. */
+const versionsOf = (number: number) => ({ min: "TLSv1", max: "TLSv1.3", number }) as const;
 
 /**
  * What is kept without `Cache`, because the search would cost as much as making it again: the most memory that it may take, in MiB, and
  * what has it keep one thing more.
  */
 const RECENT: Readonly<Record<string, readonly [most: number, keep: (number: number) => unknown]>> = {
-  "src/legs/hello-shape.ts": [1, (number) => shapes.take(`1 4096 false false ${number} 2 3 4 5`, () => "answer")],
+  "src/legs/offer.ts": [2, (number) => offerFor(hello, versionsOf(number), 4096)],
+  "src/legs/undecryptable.ts": [
+    2,
+    (number) => whyUndecryptable(hello, { versions: versionsOf(number), dhBits: 4096 }, false),
+  ],
   "src/policy/view.ts": [1, (number) => viewOf({ client: endpointOf(number) }, false)],
   "src/sessions/owner.ts": [1, (number) => ownerOf(endpointOf(number).address)],
   "src/wire/community-id.ts": [1, (number) => communityId(endpointOf(number), endpointOf(0))],
   "src/wire/fingerprint.ts": [2, (number) => fingerprints(helloOf(number))],
+  "src/wire/recent-lists.ts": [
+    4,
+    (number) => readList(Buffer.alloc(512, Buffer.of(3, number >> 8, 5, number)), "a list"),
+  ],
 };
 
 const ROOT = join(import.meta.dirname, "..");
@@ -82,12 +93,13 @@ test("The list of caches is whole", () => {
     );
 });
 
-test("Nothing but src/cache.ts keeps values by name until they are too many", () => {
+test("Nothing else keeps values by name until they are too many", () => {
   const own = globSync("src/**/*.ts", { cwd: ROOT }).filter((file) => {
     const source = readFileSync(join(ROOT, file), "utf8");
     return (
-      file !== "src/cache.ts" &&
-      /\b(?:#?\w*cache\w*|known|seen|remembered|recent)\b\s*=\s*new (?:Weak)?Map\b/i.test(source)
+      !["src/cache.ts", "src/recent-answers.ts"].includes(file) &&
+      (/\b(?:#?\w*cache\w*|known|seen|remembered|recent)\b\s*=\s*new (?:Weak)?Map\b/i.test(source) ||
+        /\bnew RecentAnswers\b/.test(source))
     );
   });
   // What lives for one call or as long as its policy or setup, and a folder's key files, which are as many as there are.

@@ -14,19 +14,3 @@ export function shapeOf(hello: ClientHello, allowed: object, dhBits: number): st
   const more = `${numberOfObject(keyShareGroups)} ${numberOfObject(signatureAlgorithms)}`;
   return `${numberOfObject(allowed)} ${dhBits} ${flags} ${lists} ${more}`;
 }
-
-const MOST = 500;
-
-/** Answers of a function, by all that they depend on. */
-export class RecentAnswers<Answer> {
-  readonly #known = new Map<string, { readonly answer: Answer }>();
-
-  take(key: string, make: () => Answer): Answer {
-    const known = this.#known.get(key);
-    if (known) return known.answer;
-    const answer = make();
-    if (this.#known.size === MOST) this.#known.clear();
-    this.#known.set(key, { answer });
-    return answer;
-  }
-}

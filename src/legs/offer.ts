@@ -1,3 +1,4 @@
+import { RecentAnswers } from "../recent-answers.ts";
 import type { SuiteChoice } from "../ssl3/suites.ts";
 import { type TlsVersion, VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
@@ -6,7 +7,7 @@ import { groupWithin } from "../wire/groups.ts";
 import { EXTENSIONS } from "../wire/numbers.ts";
 import { isStrongScheme, signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
-import { RecentAnswers, shapeOf } from "./hello-shape.ts";
+import { shapeOf } from "./hello-shape.ts";
 import type { LegFailure } from "./leg.ts";
 import { type Leniency, leniencyFor } from "./strength.ts";
 

@@ -1,10 +1,11 @@
+import { RecentAnswers } from "../recent-answers.ts";
 import { suitesFor } from "../ssl3/suites.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupById, groupWithin } from "../wire/groups.ts";
 import { SIGNALLING_SUITES } from "../wire/numbers.ts";
 import { suiteById } from "../wire/suites.ts";
-import { RecentAnswers, shapeOf } from "./hello-shape.ts";
+import { shapeOf } from "./hello-shape.ts";
 import { highestShared, offerFor, type VersionRange } from "./offer.ts";
 
 /**

@@ -1,3 +1,4 @@
+import { RecentAnswers } from "../recent-answers.ts";
 import { isGrease } from "./grease.ts";
 import { Reader } from "./reader.ts";
 
@@ -7,21 +8,17 @@ import { Reader } from "./reader.ts";
  * long: old ones are forgotten, and long ones are not remembered.
  */
 
-const [MOST, LONGEST] = [500, 512];
+/** Bytes of a list that is remembered. */
+const LONGEST = 512;
 
-const byBytes = new Map<string, readonly number[]>();
-const byValues = new Map<string, readonly number[]>();
+const byBytes = new RecentAnswers<readonly number[]>();
+const byValues = new RecentAnswers<readonly number[]>();
 const texts = new WeakMap<readonly number[], string>();
 
 /** Reads a whole list. Throws PeerError, which says that `what` cannot be read. */
 export function readList(bytes: Buffer, what: string): readonly number[] {
   if (bytes.length > LONGEST) return withoutGrease(bytes, what);
-  const key = bytes.toString("latin1");
-  const known = byBytes.get(key);
-  if (known) return known;
-  const list = sameList(withoutGrease(bytes, what));
-  remember(byBytes, key, list);
-  return list;
+  return byBytes.take(bytes.toString("latin1"), () => sameList(withoutGrease(bytes, what)));
 }
 
 function withoutGrease(bytes: Buffer, what: string): readonly number[] {
@@ -32,19 +29,13 @@ function withoutGrease(bytes: Buffer, what: string): readonly number[] {
 export function sameList(list: readonly number[]): readonly number[] {
   if (list.length > LONGEST / 2) return list;
   const text = list.join("-");
-  const known = byValues.get(text);
-  if (known) return known;
-  texts.set(list, text);
-  remember(byValues, text, list);
-  return list;
+  return byValues.take(text, () => {
+    texts.set(list, text);
+    return list;
+  });
 }
 
 /** The values in decimal, with "-" between them. */
 export function textOf(list: readonly number[]): string {
   return texts.get(list) ?? list.join("-");
-}
-
-function remember(lists: Map<string, readonly number[]>, key: string, list: readonly number[]): void {
-  if (lists.size === MOST) lists.clear();
-  lists.set(key, list);
 }
