@@ -1,18 +1,17 @@
 import { IN_TIME, type Overloads, type Second } from "./overload.ts";
+import { picture, round } from "./picture.ts";
 
 const WIDTH = 760;
 const [LEFT, RIGHT, TOP] = [64, 24, 64];
 const LATENCY = { top: TOP, height: 220 };
 const SESSIONS = { top: TOP + 220 + 56, height: 120 };
 const HEIGHT = SESSIONS.top + SESSIONS.height + 48;
-const STYLE = `
-    .back { fill: #f6f8fa } .text { fill: #1f2328 } .dim { fill: #57606a } .grid { stroke: #d0d7de } .limit { stroke: #57606a; stroke-dasharray: 4 3 }
-    .on { stroke: #0969da; fill: none } .off { stroke: #cf222e; fill: none } .decrypted { fill: #1a7f37 } .bypassed { fill: #0969da; opacity: .45 }
-    @media (prefers-color-scheme: dark) {
-      .back { fill: #161b22 } .text { fill: #e6edf3 } .dim { fill: #9da7b1 } .grid { stroke: #30363d } .limit { stroke: #9da7b1 }
-      .on { stroke: #58a6ff } .off { stroke: #ff7b72 } .decrypted { fill: #3fb950 } .bypassed { fill: #58a6ff }
-    }
-  `;
+const STYLE = {
+  light: `.limit { stroke: #57606a; stroke-dasharray: 4 3 } .on { stroke: #0969da; fill: none } .off { stroke: #cf222e; fill: none }
+    .decrypted { fill: #1a7f37 } .bypassed { fill: #0969da; opacity: .45 }`,
+  dark: `.limit { stroke: #9da7b1 } .on { stroke: #58a6ff } .off { stroke: #ff7b72 }
+    .decrypted { fill: #3fb950 } .bypassed { fill: #58a6ff }`,
+};
 
 /** Draws how long new sessions waited in each second, with and without `overload`, and what became of them with it. */
 export function overloadPlot({ sustainable, offered, off, on }: Overloads): string {
@@ -21,16 +20,9 @@ export function overloadPlot({ sustainable, offered, off, on }: Overloads): stri
   const title = `${offered} new sessions a second for ${on.seconds} s, three times what is sustainable (${sustainable})`;
   const seconds = Array.from({ length: Math.floor(on.seconds / 10) + 1 }, (_, index) => index * 10);
   const marks = seconds.map((at) => text("dim", x(at), HEIGHT - 18, `${at} s`, "middle"));
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-labelledby="t">
-  <title id="t">${title}</title>
-  <style>${STYLE}</style>
-  <rect class="back" width="${WIDTH}" height="${HEIGHT}" rx="12"/>
-  <text class="text" x="${LEFT}" y="26" font-size="13" font-weight="600">${title}</text>
-${latencies(x, on.course, off.course).join("\n")}
-${counts(x, on.course).join("\n")}
-${marks.join("\n")}
-</svg>
-`;
+  const heading = `  <text class="text" x="${LEFT}" y="26" font-size="13" font-weight="600">${title}</text>`;
+  const lines = [heading, ...latencies(x, on.course, off.course), ...counts(x, on.course), ...marks];
+  return picture({ title, width: WIDTH, height: HEIGHT, ...STYLE }, lines);
 }
 
 type Axis = (value: number) => number;
@@ -82,8 +74,4 @@ function counts(x: Axis, course: readonly Second[]): string[] {
 
 function text(kind: string, x: number, y: number, words: string, anchor: "start" | "middle" | "end"): string {
   return `<text class="${kind}" x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
 }

@@ -1,13 +1,12 @@
 import { type Series, slope } from "./growth.ts";
+import { picture, round } from "./picture.ts";
 import { show } from "./report.ts";
 
 const PANEL = { width: 280, height: 220, left: 56, top: 60, right: 24, bottom: 44 };
-const STYLE = `
-    .panel { fill: #f6f8fa } .text { fill: #1f2328 } .dim { fill: #57606a } .grid { stroke: #d0d7de } .line { stroke: #0969da; fill: none } .dot { fill: #0969da }
-    @media (prefers-color-scheme: dark) {
-      .panel { fill: #161b22 } .text { fill: #e6edf3 } .dim { fill: #9da7b1 } .grid { stroke: #30363d } .line { stroke: #58a6ff } .dot { fill: #58a6ff }
-    }
-  `;
+const STYLE = {
+  light: ".line { stroke: #0969da; fill: none } .dot { fill: #0969da }",
+  dark: ".line { stroke: #58a6ff } .dot { fill: #58a6ff }",
+};
 
 /** Draws each series as a panel: its size on a logarithmic axis, its costs from zero up, so that flat looks flat. */
 export function plot(all: readonly Series[]): string {
@@ -16,13 +15,8 @@ export function plot(all: readonly Series[]): string {
   const width = all.length * (PANEL.width + PANEL.left + PANEL.right);
   const height = PANEL.top + PANEL.height + PANEL.bottom;
   const panels = all.map((series, index) => panel(series, index * (PANEL.width + PANEL.left + PANEL.right), top));
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-labelledby="t">
-  <title id="t">CPU seconds per 1,000 new sessions, by ${all.map(({ title }) => title).join(", by ")}</title>
-  <style>${STYLE}</style>
-  <rect class="panel" width="${width}" height="${height}" rx="12"/>
-${panels.join("\n")}
-</svg>
-`;
+  const title = `CPU seconds per 1,000 new sessions, by ${all.map((series) => series.title).join(", by ")}`;
+  return picture({ title, width, height, ...STYLE }, panels);
 }
 
 /** The next round number. */
@@ -58,10 +52,6 @@ function panel(series: Series, left: number, top: number): string {
     `  <polyline class="line" points="${line}" stroke-width="2"/>`,
     ...sizes,
   ].join("\n");
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
 }
 
 /** Labels of neighbours must not meet. */
