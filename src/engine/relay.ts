@@ -70,10 +70,7 @@ export type IdleCounts = "bytes" | "keepalives";
 
 const PEERS: Readonly<Record<Side, string>> = { client: "The client", server: "The server" };
 
-/**
- * What is moved at a time where taps look on, in bytes: seven of TLS's largest records. They are two packets of a feed; of eight, a third would have what is left
- * alone.
- */
+/** What is moved at a time where taps look on, in bytes: seven of TLS's largest records fill two packets of a feed, eight would need a third. */
 const TAPPED = 112 * 1024;
 
 /** What a gate has not let pass is taken off the socket from this length on, in bytes. */

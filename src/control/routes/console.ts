@@ -6,8 +6,8 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { ControlApp } from "../app.ts";
 
 /**
- * The web console: a few files, which are read once, and compressed once somebody asks for them. They hold nothing of this node, so nobody needs to be logged in for
- * them; what the page shows it asks the API for.
+ * The web console: a few files, which are read once, and compressed once somebody asks for them. They hold nothing of this node, so
+ * nobody needs to be logged in for them; what the page shows it asks the API for.
  */
 
 const TYPES: Readonly<Record<string, string>> = {
