@@ -43,6 +43,8 @@ export interface ServerContextOptions extends CommonOptions {
   readonly ticketKey?: Uint8Array | undefined;
   /** The client will be asked for a second hello (RFC 8446, section 4.1.4), which must name the same host as the first. */
   readonly retries?: boolean;
+  /** The suites are in the order of the server's preference. Otherwise the client's order counts. */
+  readonly ranked?: boolean;
   /** Seconds for which a session may be resumed. */
   readonly sessionTimeout: number;
 }
@@ -75,6 +77,9 @@ const OP = {
   IGNORE_UNEXPECTED_EOF: 0x80n,
   NO_TICKET: 0x4000n,
   NO_COMPRESSION: 0x20000n,
+  /** A client whose first suite is ChaCha20 is slow with AES. */
+  PRIORITIZE_CHACHA: 0x200000n,
+  CIPHER_SERVER_PREFERENCE: 0x400000n,
   NO_RENEGOTIATION: 0x40000000n,
 };
 const ALWAYS = OP.IGNORE_UNEXPECTED_EOF | OP.NO_RENEGOTIATION | OP.NO_COMPRESSION | OP.LEGACY_SERVER_CONNECT;
@@ -192,6 +197,7 @@ export class Context {
 
   #setServer({
     retries = false,
+    ranked = false,
     identities,
     ticketKey,
     tickets,
@@ -200,6 +206,7 @@ export class Context {
   }: ServerContextOptions): void {
     const context = this.#pointer;
     for (const identity of identities) this.#identities.push(this.#use(identity));
+    if (ranked) ssl.CTX_set_options(context, OP.CIPHER_SERVER_PREFERENCE | OP.PRIORITIZE_CHACHA);
     ssl.CTX_ctrl(context, CTRL.SET_DH_AUTO, 1, 0);
     ssl.CTX_set_alpn_select_cb(context, callbacks.selectAlpn, 0);
     ssl.CTX_callback_ctrl(context, CTRL.SET_TLSEXT_STATUS_REQ_CB, callbacks.status);

@@ -9,7 +9,7 @@ import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupWithin } from "../wire/groups.ts";
 import { EXTENSIONS } from "../wire/numbers.ts";
-import { SUITES } from "../wire/suites.ts";
+import { STRONGEST_FIRST, SUITES, type Suite } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
 import { negotiatedOf, shakeHands } from "./handshake.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Presentable } from "./leg.ts";
@@ -35,7 +35,9 @@ export interface ClientLegOptions {
 
 const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], bond: [], timeout: 300_000 };
 
-const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
+const namesOf = (suites: readonly Suite[]) => suites.map(({ openssl }) => openssl).join(":");
+const CIPHERS = namesOf(SUITES);
+const RANKED_CIPHERS = namesOf(STRONGEST_FIRST);
 
 /**
  * Answers the client's hello, which waits in its connection. A client that refuses, because it does not trust the certificate
@@ -86,11 +88,14 @@ function contextOptions(
   const { minVersion, maxVersion } = tlsRange(versions);
   const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
   const group = chooseGroup(hello, tls13, dhBits);
+  // All suites of TLS 1.3 are strong, and the client's order counts. Below, not every client puts the weak ones last.
+  const ciphers = tls13 ? CIPHERS : RANKED_CIPHERS;
   return {
     role: "server",
     minVersion: VERSIONS[minVersion],
     maxVersion: VERSIONS[maxVersion],
-    ciphers: needsSha1(hello, tls13) ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
+    ciphers: needsSha1(hello, tls13) ? `${ciphers}:@SECLEVEL=0` : ciphers,
+    ...(!tls13 && { ranked: true }),
     groups: group?.openssl,
     ...(tls13 && !(group && hello.keyShareGroups.includes(group.id)) && { retries: true }),
     identities: presented.map(({ certificatePem, keyPem }) => ({ certificatePem, keyPem })),

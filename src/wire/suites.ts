@@ -91,4 +91,26 @@ export const SUITES: readonly Suite[] = ROWS.map(([id, openssl, versions, exchan
   return { id, openssl, versions, exchange, auth };
 });
 
+/** Parts of OpenSSL's names, strongest first: AEAD, AEAD with tags of 64 bits, CBC. */
+const STRENGTHS: readonly (readonly string[])[] = [
+  ["AES256-GCM", "CHACHA20", "AES256-CCM", "ARIA256", "AES128-GCM", "AES128-CCM", "ARIA128"],
+  ["AES256-CCM8", "AES128-CCM8"],
+  ["AES256-SHA384", "AES256-SHA", "CAMELLIA256", "AES128-SHA", "CAMELLIA128"],
+];
+
+/** All suites; those below TLS 1.3 strongest first: forward secrecy counts most, and then AEAD. */
+export const STRONGEST_FIRST: readonly Suite[] = [
+  ...SUITES.filter(({ versions }) => versions === "1.3"),
+  ...SUITES.filter(({ versions }) => versions !== "1.3").sort((one, other) => rankOf(one) - rankOf(other)),
+];
+
+/** Larger is weaker. ECDSA costs a server less than RSA. */
+function rankOf({ openssl, exchange, auth }: Suite): number {
+  // The last one: names with CCM8 have CCM in them too.
+  const kind = STRENGTHS.findLastIndex((names) => names.some((name) => openssl.includes(name)));
+  const cipher = STRENGTHS[kind]!.findIndex((name) => openssl.includes(name));
+  const marks = [Number(exchange === "rsa"), kind, Number(exchange === "dhe"), cipher, Number(auth === "rsa")];
+  return marks.reduce((sum, mark) => 10 * sum + mark, 0);
+}
+
 const BY_ID = new Map(SUITES.map((suite) => [suite.id, suite]));
