@@ -75,8 +75,12 @@ async function refuseLost({ base, role }: OwnAuthority, missing: string): Promis
   const left = (await readdir(dirname(base))).filter((file) => file.startsWith(`${name}.`)).sort();
   if (left.length === 0) return;
   const why = `${missing} is not there, but ${left.join(", ")}`;
-  const way = `Put it back from there or from your backup. Only if that cannot be done, move all of ${base}.* away: the node then makes a new ${role} CA`;
-  throw new ConfigError(missing, `Cannot open the ${role} CA: ${why}. ${way}`);
+  const isNext = name.startsWith("next-");
+  const away = isNext
+    ? `move all of next-${role}-* away: then no CA is to follow`
+    : `move all of ${base}.* away: the node then makes a new ${role} CA`;
+  const way = `Put it back from there or from your backup. Only if that cannot be done, ${away}`;
+  throw new ConfigError(missing, `Cannot open the ${isNext ? "next " : ""}${role} CA: ${why}. ${way}`);
 }
 
 /** Of a file of this name: the new content, until it takes the file's place. */

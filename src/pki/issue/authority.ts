@@ -23,7 +23,7 @@ import {
 import {
   type AuthorityPair,
   destroyKeys,
-  destroyNext,
+  finishRemoval,
   formerKeys,
   hasNext,
   install,
@@ -163,6 +163,7 @@ class AuthorityKeeper {
 
   async makeNext(role: Role, now: number): Promise<void> {
     this.#refuseGiven(role, "replace");
+    await finishRemoval(this.own(role), this.#files);
     await makeNext(this.own(role), now, this.#files);
     await this.#openNext(role);
   }
@@ -192,6 +193,7 @@ class AuthorityKeeper {
     if (!isPresent && !follows) return "foreign";
     if (isPresent && (next.length === 0 || isOwn(next, this.next()))) return "same";
     if (!isPresent) await install(own, present, now, this.#files);
+    if (next.length > 0) await finishRemoval(own, this.#files);
     if (next.length > 0) await install(own.map(nextOf), next, now, this.#files);
     await this.open(role, now);
     return "followed";
@@ -201,7 +203,7 @@ class AuthorityKeeper {
     if (which === "former") return destroyKeys(await formerKeys(this.#directory, role));
     this.#refuseGiven(role, "destroy");
     try {
-      return await destroyNext(this.own(role));
+      return await removeNext(this.own(role));
     } finally {
       await this.#openNext(role);
     }
@@ -215,6 +217,7 @@ class AuthorityKeeper {
   }
 
   async #openNext(role: Role): Promise<void> {
+    await finishRemoval(this.own(role), this.#files);
     const isThere = await hasNext(this.own(role), this.#files);
     const following = isThere ? this.own(role).map(nextOf) : [];
     this.#next.set(role, await Array.fromAsync(following, (one) => readOwn(one, this.#files)));

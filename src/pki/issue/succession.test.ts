@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConfigError } from "../../errors.ts";
@@ -84,27 +84,44 @@ test("Destroying removes the former keys and leaves their certificates, or remov
   assert.deepEqual([primaries(again), following(again)], [primaries(authorities), following(authorities)]);
 });
 
-test("An activation that was interrupted after its commit is completed by the next start", async (t) => {
+test("An activation or a destruction that was interrupted is completed by the next start, wherever it stopped", async (t) => {
   const folder = emptyFolder(t);
   const authorities = await openAuthorities(folder, {}, NOW);
+  const before = primaries(authorities);
   await authorities.makeNext("primary", NOW);
-  const kept = emptyFolder(t);
+  const [next, kept] = [following(authorities), emptyFolder(t)];
   const names = readdirSync(folder).filter((name) => name.startsWith("next-"));
   for (const name of names) copyFileSync(join(folder, name), join(kept, name));
-  await authorities.activate("primary", NOW);
-  for (const left of [names, names.filter((name) => name.endsWith("rsa.pem") || name.endsWith("rsa.key"))]) {
-    for (const name of left) copyFileSync(join(kept, name), join(folder, name));
-    if (left.length < names.length) {
-      await assert.rejects(
-        openAuthorities(folder, {}, NOW),
-        /Cannot open the next primary CA: .*next-primary-ecdsa\.pem is not there/,
-      );
-      for (const name of left) rmSync(join(folder, name));
+  const at = (name: string) => join(folder, name);
+  const restore = () => {
+    for (const name of names) copyFileSync(join(kept, name), at(name));
+  };
+  // The steps of a removal.
+  const steps = [
+    () => renameSync(at("next-primary-ecdsa.pem"), at("next-primary.leaving")),
+    () => writeFileSync(at("next-primary-ecdsa.key"), "overwritten"),
+    () => rmSync(at("next-primary-ecdsa.key")),
+    () => rmSync(at("next-primary-rsa.key")),
+    () => rmSync(at("next-primary-rsa.pem")),
+  ];
+  for (const signs of [before, next]) {
+    restore();
+    if (signs === next) await authorities.activate("primary", NOW);
+    for (const done of steps.keys()) {
+      restore();
+      for (const step of steps.slice(0, done + 1)) step();
+      const again = await openAuthorities(folder, {}, NOW);
+      assert.deepEqual([primaries(again), following(again)], [signs, []]);
+      assert.match(again.notices.join(), /Removing the next primary CA in .* was interrupted: it is complete now/);
+      assert.ok(!readdirSync(folder).some((name) => name.startsWith("next-")));
     }
-    const again = await openAuthorities(folder, {}, NOW);
-    assert.deepEqual([primaries(again), following(again)], [primaries(authorities), []]);
-    assert.ok(!readdirSync(folder).some((name) => name.startsWith("next-")));
   }
+  restore();
+  const again = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual([primaries(again), following(again)], [next, []], "nothing of it is removed yet");
+  await again.makeNext("primary", NOW);
+  const third = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual([third.next().length, third.notices], [2, []]);
 });
 
 test("A next CA without its key, or its certificate, is an error that names the file", async (t) => {
@@ -114,7 +131,7 @@ test("A next CA without its key, or its certificate, is an error that names the 
     rmSync(join(folder, missing));
     await assert.rejects(openAuthorities(folder, {}, NOW), ({ path, message }: ConfigError) => {
       assert.equal(path, join(folder, missing));
-      assert.match(message, /Cannot open the primary CA: .* is not there, but next-primary-rsa/);
+      assert.match(message, /Cannot open the next primary CA: .* is not there, but next-primary-rsa.*move all of next-primary-\* away/);
       return true;
     });
   }

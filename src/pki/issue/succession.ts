@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 import type { KeyType } from "../../vocabulary.ts";
 import { privateKeyPem } from "../keys/private-key.ts";
-import { destroySecret, removeSecret } from "../keys/secret-file.ts";
+import { destroySecret, removeSecret, renameSecret } from "../keys/secret-file.ts";
 import { fingerprintOf } from "../x509/fingerprint.ts";
 import { type FileContext, type OwnAuthority, type Role, readFiles, replaceFiles } from "./authority-files.ts";
 import type { Authority } from "./authority-reading.ts";
@@ -52,23 +52,37 @@ export async function installNext(all: readonly OwnAuthority[], now: number, fil
   await removeNext(all);
 }
 
-/** After an activation that was interrupted: the next CA is the present one already. */
-export async function removeNext(all: readonly OwnAuthority[]): Promise<void> {
-  // The certificates go last: without one, its key would be an error.
-  for (const { base } of all.map(nextOf)) {
-    await removeSecret(`${base}.key`);
-    await removeSecret(`${base}.pem`);
-  }
-}
-
-/** Destroys the next CA: clients that trust it already trust nothing by that. Answers how many keys there were. */
-export async function destroyNext(all: readonly OwnAuthority[]): Promise<number> {
+/**
+ * Removes the next CA and destroys its keys, all or nothing: from the first step on there is none, and `finishRemoval` goes on after a
+ * crash. No step needs room on the disk. Answers how many keys there were. Throws ConfigError.
+ */
+export async function removeNext(all: readonly OwnAuthority[]): Promise<number> {
+  const bases = all.map((own) => nextOf(own).base);
+  const leaving = leavingFile(all);
+  const present = await readdir(dirname(leaving));
+  const first = bases.map((base) => `${base}.pem`).find((file) => present.includes(basename(file)));
+  if (first !== undefined && !present.includes(basename(leaving))) await renameSecret(first, leaving);
   let count = 0;
-  for (const { base } of all.map(nextOf)) {
+  for (const base of bases) {
     if (await destroySecret(`${base}.key`)) count += 1;
     await removeSecret(`${base}.pem`);
   }
+  await removeSecret(leaving);
   return count;
+}
+
+/** Ends a removal that a crash or an error interrupted. Throws ConfigError. */
+export async function finishRemoval(all: readonly OwnAuthority[], { notice }: FileContext): Promise<void> {
+  const leaving = leavingFile(all);
+  if (!(await readdir(dirname(leaving))).includes(basename(leaving))) return;
+  await removeNext(all);
+  notice(`Removing the next ${all[0]!.role} CA in ${dirname(leaving)} was interrupted: it is complete now`);
+}
+
+/** While the next CA of this role is being removed: one of its certificates. */
+function leavingFile(all: readonly OwnAuthority[]): string {
+  const { base, role } = all[0]!;
+  return join(dirname(base), `next-${role}.leaving`);
 }
 
 /** The private keys of former CAs of this role. Their certificates may stay: they say whom clients need no longer trust. */
