@@ -102,10 +102,15 @@ export async function replaceFiles(
   const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
   const written: string[] = [];
   const write = async (path: string, text: string) => {
-    await writeSecret(path, text, false);
+    // Also after an error it may be there.
     written.push(path);
+    await writeSecret(path, text, false);
   };
   const replaced: string[] = [];
+  const files = all.flatMap(({ base }) => [`${base}.key`, `${base}.pem`]);
+  const commit = join(dirname(files[0]!), COMMIT);
+  // An earlier error may have left it. With new drafts it would tell the next start that they are complete.
+  await removeSecret(commit);
   try {
     for (const own of all) {
       const { keyPem, pem } = await make(own, now);
@@ -117,12 +122,11 @@ export async function replaceFiles(
         await write(`${file}${DRAFT}`, text);
       }
     }
-    const files = all.flatMap(({ base }) => [`${base}.key`, `${base}.pem`]);
-    const commit = join(dirname(files[0]!), COMMIT);
     await write(commit, files.map((file) => `${basename(file)}\n`).join(""));
     for (const file of files) {
-      await renameSecret(`${file}${DRAFT}`, file);
+      // An error may come after the rename itself, when the folder cannot be synced.
       replaced.push(file);
+      await renameSecret(`${file}${DRAFT}`, file);
     }
     await removeSecret(commit);
   } catch (error) {

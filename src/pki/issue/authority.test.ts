@@ -11,15 +11,18 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import files from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { needs } from "../../../test/needs.ts";
 import { ConfigError } from "../../errors.ts";
 import { makeSelfSigned } from "../keys/key-request.ts";
-import { createVault } from "../keys/vault.ts";
+import { createVault, PLAIN_VAULT } from "../keys/vault.ts";
 import { readCertificate } from "../x509/certificate.ts";
 import { emptyFolder, type Made, make, openssl } from "../x509/test-chain.ts";
 import { openAuthorities } from "./authority.ts";
+import { finishReplacement, replaceFiles } from "./authority-files.ts";
 
 const NOW = Date.now();
 const NAMES = ["primary-ecdsa", "primary-rsa", "secondary-ecdsa", "secondary-rsa"];
@@ -264,6 +267,50 @@ test("renew() makes new CAs of both key types and keeps the old files", async (t
     reopened.list().map(({ sha256 }) => sha256),
     after.map(({ sha256 }) => sha256),
   );
+});
+
+test("A lack of descriptors at any step of a replacement leaves all the old files or all the new ones", async (t) => {
+  const folder = emptyFolder(t);
+  const all = (["ecdsa", "rsa"] as const).map((keyType) => {
+    return { base: join(folder, `primary-${keyType}`), role: "primary", keyType } as const;
+  });
+  const write = (text: string) =>
+    replaceFiles(all, NOW, { vault: PLAIN_VAULT }, async () => ({ keyPem: text, pem: text }));
+  await write("old");
+  const { open } = files;
+  let calls = 0;
+  let fails = 0;
+  const lacking = t.mock.method(files, "open", (...args: Parameters<typeof open>) => {
+    calls += 1;
+    return calls === fails ? Promise.reject(Object.assign(new Error("EMFILE"), { code: "EMFILE" })) : open(...args);
+  });
+  syncBuiltinESMExports();
+  t.after(() => {
+    lacking.mock.restore();
+    syncBuiltinESMExports();
+  });
+  for (let failed = true, before = "old"; failed; ) {
+    [calls, fails] = [0, fails + 1];
+    const text = `new ${fails}`;
+    failed = await write(text).then(
+      () => false,
+      () => true,
+    );
+    calls = Number.POSITIVE_INFINITY;
+    await finishReplacement(folder, () => undefined);
+    const found = new Set(
+      NAMES.slice(0, 2)
+        .flatMap((name) => [`${name}.key`, `${name}.pem`])
+        .map((name) => readFileSync(join(folder, name), "utf8")),
+    );
+    assert.deepEqual(
+      [...found],
+      [failed && !found.has(text) ? before : text],
+      `without the descriptor of step ${fails}`,
+    );
+    before = [...found][0]!;
+  }
+  assert.ok(fails > 20);
 });
 
 test("An expired CA of the node's own is renewed, and that is reported", async (t) => {

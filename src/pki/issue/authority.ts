@@ -152,7 +152,9 @@ class AuthorityKeeper {
     }
     await this.#openNext(role);
     await this.#settleNext(role, now);
-    for (const one of this.own(role)) this.#open.set(`${role} ${one.keyType}`, await openOwn(one, now, this.#files));
+    // All key types or none, when a file cannot be read.
+    const opened = await Array.fromAsync(this.own(role), (one) => openOwn(one, now, this.#files));
+    for (const one of opened) this.#open.set(`${role} ${one.keyType}`, one);
   }
 
   async renew(role: Role, now: number): Promise<void> {
