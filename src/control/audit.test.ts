@@ -97,8 +97,12 @@ test("A damaged file refuses all, is left as it is, and a log that was moved awa
   audit.note(STEP, "done");
   audit.close();
   for (const name of readdirSync(join(file, ".."))) writeFileSync(join(file, "..", name), "not a database".repeat(500));
-  const again = open(file).audit;
-  assert.throws(() => again.begin(STEP), /audit\.db cannot be used: file is not a database/);
+  const { audit: again, said } = open(file);
+  assert.equal(said.length, 1, "the start tells of it");
+  assert.throws(
+    () => again.begin(STEP),
+    /audit\.db cannot be used: file is not a database\. Restore it, or move it away: then a new one begins/,
+  );
   renameSync(file, `${file}.aside`);
   again.begin(STEP);
   renameSync(file, `${file}.aside`);

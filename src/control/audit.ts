@@ -3,6 +3,7 @@ import type { AuditedAction, AuditOutcome } from "../vocabulary.ts";
 import type { AuditEntry } from "./api.ts";
 import { type AuditQuery, AuditStore, type Begun } from "./audit-store.ts";
 import type { Caller } from "./caller.ts";
+import { isUnusable } from "./database.ts";
 import { RetentionClock } from "./retention-clock.ts";
 
 export interface AuditOptions {
@@ -54,7 +55,7 @@ export class AuditFailure extends Error {
 /** Longer texts of callers are cut. */
 const TEXT_MAX = 500;
 
-/** The database is opened with the first entry, and again after each failure: what stood in its way may be gone. */
+/** A new database is made with the first entry, and one is opened again after each failure: what stood in its way may be gone. */
 export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Audit {
   let open: { readonly store: AuditStore; readonly place: string } | undefined;
   let clock: RetentionClock | undefined;
@@ -76,7 +77,8 @@ export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Au
       return act(open.store);
     } catch (error) {
       close();
-      const why = error instanceof Error ? error.message : String(error);
+      const cause = error instanceof Error ? error.message : String(error);
+      const why = isUnusable(error) ? `${cause}. Restore it, or move it away: then a new one begins` : cause;
       throw new AuditFailure(`the audit log ${file} cannot be used: ${why}`, { cause: error });
     }
   }
@@ -97,6 +99,16 @@ export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Au
 
   function lost(error: unknown, step: AuditedStep): void {
     log.error({ error: String(error), action: step.action }, "Cannot record in the audit log how an action ended");
+  }
+
+  /** The first who needs the log would learn it late. */
+  function tellOfFailure(): void {
+    try {
+      use((store) => store.newest());
+    } catch (error) {
+      if (!(error instanceof AuditFailure)) throw error;
+      log.error({}, `Changes by the API and the commands are refused: ${error.message}`);
+    }
   }
 
   const audit: Audit = {
@@ -140,6 +152,7 @@ export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Au
     search: (query, limit) => use((store) => store.search(query, limit)),
     close,
   };
+  if (placeOf(file) !== "") tellOfFailure();
   return audit;
 }
 

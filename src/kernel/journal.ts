@@ -1,6 +1,17 @@
-import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { uptime } from "node:os";
 import { dirname } from "node:path";
-import { ConfigError, InvariantError } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
 import type { Step } from "./step.ts";
 
 /** The state before a step, as far as undoing the step needs it. */
@@ -55,12 +66,33 @@ export function readJournal(file: string): Journal | undefined {
     if (code === "ENOENT") return undefined;
     throw new ConfigError("dataDir", `Cannot read ${file}, the list of what to take down: ${code}`, { cause: error });
   }
+  return parse(text) ?? replaceUnusable(file);
+}
+
+function parse(text: string): Journal | undefined {
   try {
-    return JSON.parse(text) as Journal;
-  } catch (error) {
-    // The file is only ever replaced as a whole, so a crash cannot cut it.
-    throw new InvariantError(`Cannot read ${file}: it is not JSON`, { cause: error });
+    const journal = JSON.parse(text);
+    const { place, entries } = journal;
+    return typeof place === "string" && Array.isArray(entries) && entries.every(isEntry) ? journal : undefined;
+  } catch {
+    return undefined;
   }
+}
+
+function isEntry(value: unknown): boolean {
+  const { step, done } = Object(value);
+  return typeof step?.kind === "string" && typeof done === "boolean";
+}
+
+/**
+ * The file is only ever replaced as a whole, but a disk may lose what it had said to be written. After another boot nothing of what it
+ * listed is left.
+ */
+function replaceUnusable(file: string): Journal {
+  if (statSync(file).mtimeMs < Date.now() - uptime() * 1000) return { place: "another boot", entries: [] };
+  const way =
+    'Start the machine again, or take down by hand what "clearline inline plan" shows. Then remove the file and start the node again';
+  throw new ConfigError("dataDir", `Cannot use ${file}, the list of what to take down: it is damaged. ${way}`);
 }
 
 /** Replaces the file as a whole. When this returns, it is on disk. */

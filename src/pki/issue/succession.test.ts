@@ -131,7 +131,10 @@ test("A next CA without its key, or its certificate, is an error that names the 
     rmSync(join(folder, missing));
     await assert.rejects(openAuthorities(folder, {}, NOW), ({ path, message }: ConfigError) => {
       assert.equal(path, join(folder, missing));
-      assert.match(message, /Cannot open the next primary CA: .* is not there, but next-primary-rsa.*move all of next-primary-\* away/);
+      assert.match(
+        message,
+        /Cannot open the next primary CA: .* is not there, but next-primary-rsa.*move all of next-primary-\* away/,
+      );
       return true;
     });
   }

@@ -170,7 +170,10 @@ export async function readSecret(path: string, notice: (text: string) => void): 
   try {
     await checkFile(path);
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    const { mode, size } = await handle.stat();
+    const found = await handle.stat();
+    const { mode, size } = found;
+    if (!found.isFile())
+      throw new ConfigError(path, `Cannot read ${path}: it is ${found.isDirectory() ? "a folder" : "not a file"}`);
     if (size > MAX_SIZE) throw new ConfigError(path, `Cannot read ${path}: it is larger than ${MAX_SIZE} bytes`);
     if (mode & 0o077) {
       await handle.chmod(0o600);
@@ -197,6 +200,9 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
   ENOTDIR: "part of its path is not a folder",
   EISDIR: "it is a folder",
+  EIO: "the disk fails (EIO)",
+  EMFILE: "too many open files (EMFILE)",
+  ENFILE: "too many open files on this machine (ENFILE)",
   EEXIST: "it exists already",
   EROFS: "the file system is read-only",
   ENOSPC: "no space left",
