@@ -49,10 +49,16 @@ export class ConfigError extends Error {
   }
 }
 
-/** Codes of the system for what passes by itself, or when somebody makes room: a full disk, too few files or too little memory. */
-const PASSING: readonly string[] = ["ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN"];
+/**
+ * Codes of the system for what passes by itself, or when somebody sees to it: a full disk or one that has failed (the kernel makes it
+ * read-only), too few files or too little memory, an address that another program has, or that the machine does not have yet.
+ */
+const PASSING: readonly string[] = [
+  ...["ENOSPC", "EDQUOT", "EIO", "EROFS", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN"],
+  ...["EADDRINUSE", "EADDRNOTAVAIL"],
+];
 
-/** Whether the error, or what caused it, is a shortage of the machine's and no mistake of the user's: a later attempt may succeed. */
+/** Whether the error, or what caused it, is a state of the machine that may pass, and not surely a mistake of the user's: a later attempt may succeed. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as NodeJS.ErrnoException;

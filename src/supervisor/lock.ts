@@ -25,7 +25,7 @@ export function lockDataDir(dataDir: string): void {
   try {
     fd = openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     const before = readOwner(fd);
-    if (!take(fd, file, before)) throw taken(dataDir, before);
+    if (!take(fd, file, before) || !takeFolder(dataDir)) throw taken(dataDir, before);
     const { pid } = process;
     const owner: Owner = { pid, started: startOf(pid) ?? "", since: new Date().toISOString() };
     ftruncateSync(fd, 0);
@@ -36,6 +36,19 @@ export function lockDataDir(dataDir: string): void {
     const { code } = error as NodeJS.ErrnoException;
     throw new ConfigError("dataDir", `Cannot lock the folder ${dataDir} (dataDir): ${code}`, { cause: error });
   }
+}
+
+/** The file may have been removed while a node has it; the folder has not. Answers true where the kernel cannot lock folders. */
+function takeFolder(dataDir: string): boolean {
+  const fd = openSync(dataDir, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    if (lockFile(fd)) return true;
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    return true;
+  }
+  closeSync(fd);
+  return false;
 }
 
 function take(fd: number, file: string, before: Owner | undefined): boolean {
