@@ -108,6 +108,31 @@ test("What a server says before the ClientHello is sent is looked at like the re
   ]);
 });
 
+test("HelloRequests during the handshake hide nothing behind them, and do not come without end", async (t) => {
+  const [asked, hello] = [inRecord(message(HANDSHAKE_TYPES.hello_request)), serverHello({ extensions: [REPLIED] })];
+  const flights = {
+    behind: Buffer.concat([asked, inRecord(serverHello({ extensions: [REPLIED, UNKNOWN] }))]),
+    first: Buffer.concat(Array.from({ length: 21 }, () => asked)),
+    after: Buffer.concat([inRecord(hello), ...Array.from({ length: 21 }, () => asked)]),
+    inOneRecord: inRecord(hello, Buffer.alloc(4 * 21)),
+  };
+  for (const [where, flight] of Object.entries(flights)) {
+    const [end, peer] = await endAndSocket(t);
+    peer.on("error", () => {});
+    peer.write(flight);
+    const versions = { minVersion: VERSIONS["TLSv1.2"], maxVersion: VERSIONS["TLSv1.2"] };
+    const ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256";
+    const context = new Context({ role: "client", ...versions, ...COMMON, ciphers });
+    t.after(() => context.release());
+    const { agreed } = await shake(end, new OpensslLayer({ end, writer, context }));
+    const detail =
+      where === "behind"
+        ? "it sent extension 15, which was not offered"
+        : "it sent too many HelloRequests during the handshake";
+    assert.equal("detail" in agreed && agreed.detail, detail, where);
+  }
+});
+
 /** What follows a ServerHello with DHE. Nobody gets as far as to verify the signature. */
 function dheFlight(bits: number): Buffer[] {
   const prime = Buffer.alloc(Math.ceil(bits / 8), 0xff);

@@ -1,5 +1,6 @@
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../wire/numbers.ts";
+import { HANDSHAKE_HEADER } from "../wire/record.ts";
 import { REFUSED_EXTENSION } from "../wire/unknown-extension.ts";
 import { addressOf, callback, copyFrom, crypto, libc, memory, ssl } from "./native.ts";
 
@@ -25,6 +26,8 @@ export interface Listener {
    * be refused; -1: nowhere, and undefined: no message is wanted now.
    */
   onMessage(message: () => Buffer): number | undefined;
+  /** A HelloRequest of the server's in the middle of the handshake, which OpenSSL passes over. */
+  onHelloRequest(): void;
   /** A server's group of Diffie-Hellman over integers, before it is computed with. False: it is refused. */
   takesGroup(bits: number): boolean;
   /** The server asks for a client certificate. False: it is answered with none; true: the handshake pauses first. */
@@ -76,7 +79,7 @@ export const callbacks = {
   }),
 
   /**
-   * The server's messages, before OpenSSL reads them: those with extensions, and then, where the suite is one of DHE, a
+   * The server's messages, before OpenSSL reads them: HelloRequests, those with extensions, and then, where the suite is one of DHE, a
    * ServerKeyExchange with integers. The layer removes it when it has seen enough.
    */
   message: callback(
@@ -86,6 +89,10 @@ export const callbacks = {
     0,
     (written, _version, contentType, at, length, own) => {
       if (written !== 0 || contentType !== CONTENT_TYPES.handshake || !acting) return 0;
+      if (length === HANDSHAKE_HEADER && copyFrom(at!, 1)[0] === HANDSHAKE_TYPES.hello_request) {
+        acting.onHelloRequest();
+        return 0;
+      }
       const unknown = acting.onMessage(() => copyFrom(at!, length!));
       // OpenSSL passes over an extension that it does not know. It refuses this one, with the alert that belongs to it.
       if (unknown !== undefined && unknown >= 0) libc.memcpy(at! + unknown, addressOf(refused), refused.length);

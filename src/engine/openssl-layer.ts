@@ -102,6 +102,11 @@ const STOP_READING = 2;
  * renegotiation, which are refused.
  */
 const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
+/**
+ * HelloRequests before the handshake is up, in all. A client ignores them there (RFC 5246, section 7.4.1.1), and OpenSSL does so without
+ * end: as long as more of them come, its call does not return.
+ */
+const MOST_HELLO_REQUESTS = 20;
 
 /** A record with an alert alone, in bytes: a ServerHello is longer. */
 const ALERT_RECORD = 7;
@@ -203,6 +208,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #isModern = false;
   #lateSteps = 0;
   #isAskedLate = false;
+  #helloRequests = 0;
   /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
   #unwritten: Buffer | undefined;
   alpn: Buffer | undefined;
@@ -269,8 +275,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
     }
     if (this.#error === ERROR.WANT_X509_LOOKUP) return "certificate wanted";
     const told = this.#explain();
-    if (told === NOTHING_NOW) return "waiting";
     if (this.failure) return this.failure;
+    if (told === NOTHING_NOW) return "waiting";
     const code = told === RESET || told === BROKEN ? "ECONNRESET" : "EOF";
     this.failure = { cause: "network", alert: ALERTS.handshake_failure, code };
     return this.failure;
@@ -540,16 +546,24 @@ export class OpensslLayer implements Layer, Writing, Listener {
     // The one message that a server may begin with there is a HelloRequest, and a client certificate is what it is used for.
     if (!this.#isModern && this.#context.role === "client") this.#isAskedLate = true;
     this.#lateSteps += 1;
-    if (this.#lateSteps <= MOST_LATE_STEPS[this.#isModern ? "modern" : "older"] || this.failure) return;
-    const detail = "it sent too many messages of the handshake after the handshake";
+    if (this.#lateSteps <= MOST_LATE_STEPS[this.#isModern ? "modern" : "older"]) return;
+    this.#stop("it sent too many messages of the handshake after the handshake");
+  }
+
+  onHelloRequest(): void {
+    this.#helloRequests += 1;
+    if (this.#helloRequests > MOST_HELLO_REQUESTS) this.#stop("it sent too many HelloRequests during the handshake");
+  }
+
+  /** Ends a call of OpenSSL's that messages of the handshake would keep busy. */
+  #stop(detail: string): void {
+    if (this.failure) return;
     this.failure = { cause: "protocol", alert: ALERTS.unexpected_message, code: "TOO_MANY_HANDSHAKE_MESSAGES", detail };
     ssl.set_shutdown(this.#ssl, STOP_READING);
   }
 
   onMessage(message: () => Buffer): number | undefined {
-    if (this.#watches !== "extensions") return undefined;
-    // Records cost callbacks too: until the next message begins, OpenSSL calls for none of them.
-    this.#listen(false);
+    if (this.#watches !== "extensions") return this.#watches === "group" ? undefined : -1;
     const bytes = message();
     const { unknown, goesOn } = searchExtensions(bytes);
     if (bytes[0] === HANDSHAKE_TYPES.server_hello) this.#lookAtHello(bytes, goesOn);
@@ -573,9 +587,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   /** A message of the handshake begins to come. */
   #watch(): void {
+    if (this.#context.role === "server") return;
     this.#steps += 1;
-    if (this.#watches === "extensions") this.#listen(this.#steps > OWN_STEPS);
-    else if (this.#watches === "nothing" && this.#mostGroupBits !== undefined) this.#watchGroup();
+    if (this.#watches === "nothing" && this.#mostGroupBits !== undefined) this.#watchGroup();
+    if (this.#steps === OWN_STEPS) this.#listen(true);
   }
 
   /** Once the suite is known, where the ServerHello was all that had extensions. */
@@ -583,7 +598,6 @@ export class OpensslLayer implements Layer, Writing, Listener {
     const suite = ssl.get_pending_cipher(this.#ssl);
     if (suite === 0 || !ssl.CIPHER_standard_name(suite)?.startsWith("TLS_DHE_")) return;
     this.#watches = "group";
-    this.#listen(true);
   }
 
   #listen(listens: boolean): void {

@@ -194,9 +194,10 @@ function answerHellos(socket: net.Socket, script: Script): Promise<Buffer> {
   return promise;
 }
 
-/** One record is whole. */
+/** One record of the handshake is whole. */
 function isHello(bytes: Buffer): boolean {
-  return bytes.length > RECORD_HEADER && bytes.length >= RECORD_HEADER + bytes.readUInt16BE(3);
+  if (bytes.length <= RECORD_HEADER || bytes[0] !== CONTENT_TYPES.handshake) return false;
+  return bytes.length >= RECORD_HEADER + bytes.readUInt16BE(3);
 }
 
 /** Without a change_cipher_spec, which a client of TLS 1.3 may send before its second hello. */
