@@ -183,7 +183,9 @@ test("A relay carries between any two layers, and truncations only where both ha
       const [client, near] = await layered(t, left);
       const [far, server] = await layered(t, right);
       const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-      const over = relay(near, far, { meter, taps: [], idle: 60_000 });
+      const ends: unknown[] = [];
+      const tap = { data() {}, end: (...end: unknown[]) => ends.push(end), reset() {}, pressure: () => undefined };
+      const over = relay(near, far, { meter, taps: [tap], idle: 60_000 });
       const bytes = randomBytes(MIB);
       const [{ bytes: there }] = await Promise.all([readBytes(server, bytes.length), writeAll(client, bytes)]);
       assert.ok(there.equals(bytes), `${left.name} to ${right.name}`);
@@ -195,6 +197,10 @@ test("A relay carries between any two layers, and truncations only where both ha
       const { bytes: rest, last } = await readToEnd(client);
       assert.deepEqual([rest.toString(), last], ["the rest", END], `${left.name}, ${right.name}`);
       assert.equal((await over).reason, "The client ended the connection without close_notify");
+      assert.deepEqual(ends, [
+        ["client", true],
+        ["server", false],
+      ]);
     }
   }
 });

@@ -9,7 +9,8 @@ import { Splice } from "./splice.ts";
 /** Sees what passes, in order. `bytes` is a view of the engine's scratch memory: whoever keeps it copies it. */
 export interface Tap {
   data(from: Side, bytes: Uint8Array): void;
-  end(from: Side): void;
+  /** `isCut`: its TLS ended without close_notify, or a tool ended it by itself, so what it said may not be whole. */
+  end(from: Side, isCut: boolean): void;
   reset(from: Side): void;
   /** When it can take more; undefined: now. */
   pressure(): Promise<void> | undefined;
@@ -389,7 +390,8 @@ class Relay implements Task {
     if (isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
     this.#first ??= side;
     this.#left[side] = "closed";
-    for (const tap of this.#options.taps) tap.end(side);
+    const isCut = direction.isEarly === true || this.#truncated?.has(side) === true;
+    for (const tap of this.#options.taps) tap.end(side, isCut);
   }
 
   /** What came before has been sent: the other side is told of the end. */

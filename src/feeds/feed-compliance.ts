@@ -33,7 +33,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.data("client", Buffer.from("GET / HTTP/1.1\r\n"));
       flow.data("client", Buffer.from("\r\n"));
       flow.data("server", Buffer.alloc(70_001, "answer"));
-      flow.end("server");
+      flow.end("server", false);
       flow.data("client", Buffer.from("more"));
       flow.close();
       const [seen, ...others] = connectionsIn(await finish(), checksums);

@@ -19,8 +19,8 @@ export interface FeedSession {
 export interface FeedFlow {
   /** Plaintext that this side sent. The bytes are copied or written before this returns. */
   data(from: Side, bytes: Uint8Array): void;
-  /** This side half-closed. */
-  end(from: Side): void;
+  /** This side half-closed. `isCut`: in a way that makes it unsure whether what it said is whole, such as without close_notify. */
+  end(from: Side, isCut: boolean): void;
   /** This side reset the connection: both directions are over. */
   reset(from: Side): void;
   /** The session is over, in whatever way it ended. */

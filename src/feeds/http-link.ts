@@ -13,6 +13,8 @@ export const MESSAGES = {
   resetServer: 7,
   close: 8,
   lost: 9,
+  cutClient: 10,
+  cutServer: 11,
 } as const;
 
 /** [payload's length, kind, the session's number on this link, time in ms since the epoch]. */
@@ -29,6 +31,8 @@ export interface Message {
 
 export const DATA = { client: MESSAGES.client, server: MESSAGES.server } as const satisfies Record<Side, number>;
 export const ENDS = { client: MESSAGES.endClient, server: MESSAGES.endServer } as const satisfies Record<Side, number>;
+/** As ENDS, but what the side said may not be whole. */
+export const CUTS = { client: MESSAGES.cutClient, server: MESSAGES.cutServer } as const satisfies Record<Side, number>;
 export const RESETS = { client: MESSAGES.resetClient, server: MESSAGES.resetServer } as const satisfies Record<
   Side,
   number

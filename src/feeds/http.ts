@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Side } from "../vocabulary.ts";
 import type { Feed, FeedFilter, FeedFlow, FeedSession } from "./feed.ts";
 import { createFilter } from "./filter.ts";
-import { DATA, ENDS, HEAD, MESSAGES, PAYLOAD, RESETS, viewSocket, writeHead } from "./http-link.ts";
+import { CUTS, DATA, ENDS, HEAD, MESSAGES, PAYLOAD, RESETS, viewSocket, writeHead } from "./http-link.ts";
 import { createRecovery } from "./recovery.ts";
 
 export interface HttpOptions extends FeedFilter {
@@ -105,7 +105,7 @@ class ViewLink {
         isOver = !this.#data(number, from, bytes);
         if (isOver) this.#send(MESSAGES.lost, number, Date.now(), NOTHING);
       },
-      end: (from) => end(ENDS[from]),
+      end: (from, isCut) => end((isCut ? CUTS : ENDS)[from]),
       reset: (from) => end(RESETS[from]),
       close: () => {
         end(MESSAGES.close);

@@ -43,7 +43,7 @@ export function openPacketFlow(
   };
   return {
     data: (from, bytes) => step(false, () => segments.data(from, bytes)),
-    end: (from) => step(false, () => segments.end(from)),
+    end: (from, isCut) => step(false, () => segments.end(from, isCut)),
     reset: (from) => step(false, () => segments.reset(from)),
     close: () => step(true, () => segments.close()),
   };

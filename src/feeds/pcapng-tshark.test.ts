@@ -71,11 +71,11 @@ function relayInto(feed: Feed, client: net.Socket, target: number): void {
   const server = net.connect(target, "127.0.0.1");
   client
     .on("data", (bytes) => flow.data("client", bytes as Buffer))
-    .on("end", () => flow.end("client"))
+    .on("end", () => flow.end("client", false))
     .pipe(server);
   server
     .on("data", (bytes) => flow.data("server", bytes as Buffer))
-    .on("end", () => flow.end("server"))
+    .on("end", () => flow.end("server", false))
     .pipe(client);
   client.on("close", () => flow.close());
 }
@@ -88,7 +88,7 @@ for (const segment of ["mtu", "offload"] as const) {
       for (let length = 0; length < 100; length++)
         flow.data(length % 3 === 0 ? "client" : "server", Buffer.alloc(length * 97, length));
       flow.data("server", Buffer.alloc(1_000_000));
-      flow.end("client");
+      flow.end("client", false);
       flow.close();
     }
     const file = feed.place!;
@@ -112,7 +112,7 @@ test("Every rotated file has sessions that tshark accepts, from a handshake that
     flow.data("client", Buffer.from(`GET /${round} HTTP/1.1\r\nHost: a.example\r\n\r\n`));
     flow.data("server", Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n${"x".repeat(3000)}`));
   }
-  flow.end("client");
+  flow.end("client", false);
   flow.close();
   await feed.close();
   const files = readdirSync(directory).filter((name) => name.startsWith("rotated-"));

@@ -74,6 +74,25 @@ test("A session is a handshake, its bytes with their acknowledgments, and a FIN 
   ]);
 });
 
+test("A side whose bytes may not be whole is not ended by a FIN, but by a reset at the end of the session", () => {
+  for (const cut of ["client", "server"] as const) {
+    const { sink, read } = collect();
+    const segments = new Segments({ ...V4, sequence: SEQUENCE }, sink);
+    segments.open();
+    segments.end(cut, true);
+    segments.data(cut, Buffer.from("nothing more"));
+    const other = cut === "client" ? "server" : "client";
+    segments.data(other, Buffer.from("the rest"));
+    segments.end(other);
+    segments.close();
+    const seen = read().map(({ from, flags }) => `${from.endsWith(":443") ? "server" : "client"} ${flags}`);
+    assert.deepEqual(seen.slice(3), [
+      ...[`${other} PSH ACK`, `${cut} ACK`, `${other} FIN ACK`, `${cut} ACK`],
+      `${cut} RST ACK`,
+    ]);
+  }
+});
+
 for (const [family, ends] of Object.entries({ IPv4: V4, IPv6: V6, "IPv4 to IPv6": MIXED })) {
   test(`The bytes of both directions come back in order over ${family}, however they are cut`, () => {
     const burst = fc.record({

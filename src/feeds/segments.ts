@@ -67,7 +67,13 @@ export class Segments {
   /** Throws ipaddr.js's Error when an address is not an IP literal. */
   constructor({ client, server, sequence }: SegmentOptions, sink: PacketSink) {
     const headers = headersOf({ client, server });
-    const endOf = (side: Side): End => ({ ...headers[side], side, sequence: sequence[side] >>> 0, ended: false });
+    const endOf = (side: Side): End => ({
+      ...headers[side],
+      side,
+      sequence: sequence[side] >>> 0,
+      ended: false,
+      isCut: false,
+    });
     this.#sink = sink;
     this.#ends = { client: endOf("client"), server: endOf("server") };
   }
@@ -81,7 +87,7 @@ export class Segments {
   /** One burst: full packets, PSH on the last; the peer acknowledges every second one (RFC 9293, section 3.8.6.3) and the last. */
   data(side: Side, bytes: Uint8Array): void {
     const [from, to] = this.#directed(side);
-    if (this.#over || from.ended) return;
+    if (this.#over || from.ended || from.isCut) return;
     const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const length = payload.length;
     const most = mostPayload(this.#sink, from);
@@ -97,10 +103,14 @@ export class Segments {
     }
   }
 
-  /** This side sends no more. */
-  end(side: Side): void {
+  /** This side sends no more. `isCut`: what it sent may not be whole, so a reset ends it, once the other side has nothing to say either. */
+  end(side: Side, isCut = false): void {
     const [from, to] = this.#directed(side);
-    if (this.#over || from.ended) return;
+    if (this.#over || from.ended || from.isCut) return;
+    if (isCut) {
+      from.isCut = true;
+      return;
+    }
     emit(this.#sink, from, to, FIN | ACK);
     from.ended = true;
     emit(this.#sink, to, from, ACK);
@@ -117,8 +127,11 @@ export class Segments {
 
   /** Ends both directions, so that every session has an end. */
   close(): void {
-    this.end("client");
-    this.end("server");
+    const { client, server } = this.#ends;
+    if (!client.isCut) this.end("client");
+    if (!server.isCut) this.end("server");
+    if (server.isCut) this.reset("server");
+    if (client.isCut) this.reset("client");
   }
 
   #directed(side: Side): [End, End] {
@@ -131,6 +144,7 @@ interface End extends Header {
   readonly side: Side;
   sequence: number;
   ended: boolean;
+  isCut: boolean;
 }
 
 function mssOf({ mtu }: PacketSink, { ipLength }: Header): number {

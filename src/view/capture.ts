@@ -16,7 +16,8 @@ export function* captureOf(log: SessionLog, name: string, ports: PortMap): Gener
   for (const event of [...log.events]) {
     now = event.time;
     if (event.kind === "data") flow.data(event.from, event.bytes);
-    else flow[event.kind](event.from);
+    else if (event.kind === "reset") flow.reset(event.from);
+    else flow.end(event.from, event.kind === "cut");
     place.settle();
     yield* pieces.splice(0);
   }

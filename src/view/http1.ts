@@ -66,12 +66,15 @@ export class Http1 implements Protocol {
     else this.#pushServer(bytes);
   }
 
-  end(from: Side): void {
+  end(from: Side, isCut: boolean): void {
     if (this.#isOver) return;
     const parser = from === "client" ? this.#requests : this.#responses;
     // A request that waits for a protocol of its own has nothing to finish.
     if (from === "client" && this.#held) return;
-    if (parser.isInside) parser.finish();
+    if (!parser.isInside) return;
+    const message = from === "client" ? "request" : "response";
+    if (isCut) throw new Unreadable(`the connection broke off, so the ${message} may not be whole`);
+    if (!parser.finish()) throw new Unreadable(`the connection ended in the middle of the ${message}`);
   }
 
   get weight(): number {

@@ -236,7 +236,7 @@ export class Http2 implements Protocol {
   #endSide(id: number, stream: Stream, from: Side): void {
     if (stream.ended[from]) return;
     stream.ended[from] = true;
-    if (stream.webSocket) stream.webSocket.end(from);
+    if (stream.webSocket) stream.webSocket.end(from, false);
     else this.#options.listener.onComplete(stream.exchange, from);
     if (stream.ended.client && stream.ended.server) this.#forget(id, stream);
   }

@@ -71,8 +71,10 @@ function take(
 const TAKES: Readonly<Record<number, (session: ViewedSession, payload: Buffer, time: number) => void>> = {
   [MESSAGES.client]: (session, payload, time) => session.data("client", payload, time),
   [MESSAGES.server]: (session, payload, time) => session.data("server", payload, time),
-  [MESSAGES.endClient]: (session, _, time) => session.end("client", time),
-  [MESSAGES.endServer]: (session, _, time) => session.end("server", time),
+  [MESSAGES.endClient]: (session, _, time) => session.end("client", false, time),
+  [MESSAGES.endServer]: (session, _, time) => session.end("server", false, time),
+  [MESSAGES.cutClient]: (session, _, time) => session.end("client", true, time),
+  [MESSAGES.cutServer]: (session, _, time) => session.end("server", true, time),
   [MESSAGES.resetClient]: (session, _, time) => session.reset("client", time),
   [MESSAGES.resetServer]: (session, _, time) => session.reset("server", time),
   [MESSAGES.close]: (session, _, time) => session.close(time),

@@ -102,9 +102,9 @@ export class HttpParser {
     return rest;
   }
 
-  /** The connection has ended: some bodies end with it. Throws Unreadable where one is cut. */
-  finish(): void {
-    this.#act(() => llhttp.finish!(this.#state));
+  /** The connection has ended: some bodies end with it. false: the message is cut. */
+  finish(): boolean {
+    return this.#run(() => llhttp.finish!(this.#state)) === OK;
   }
 
   /** The other protocol was not agreed on: HTTP goes on. */
@@ -122,13 +122,18 @@ export class HttpParser {
     return 2048 + (this.#inBody ? 0 : this.#size);
   }
 
-  #act(call: () => number): number {
+  #run(call: () => number): number {
     acting = this;
     const code = call();
     acting = undefined;
     const { failure } = this;
     this.failure = undefined;
     if (failure !== undefined) throw failure;
+    return code;
+  }
+
+  #act(call: () => number): number {
+    const code = this.#run(call);
     if (code === USER) throw new Unreadable("the head of a message is larger than the view reads");
     if (code !== OK && code !== PAUSED_UPGRADE)
       throw new Unreadable(`not a ${this.#kind} of HTTP/1 (${errorName(code)})`, code === INVALID_METHOD);

@@ -63,8 +63,8 @@ export class Unreadable extends Error {
 /** Reads one protocol from the bytes of both sides, in the order in which they passed. Throws Unreadable. */
 export interface Protocol {
   push(from: Side, bytes: Buffer): void;
-  /** This side has half-closed. */
-  end(from: Side): void;
+  /** This side has half-closed. `isCut`: what it said may not be whole. */
+  end(from: Side, isCut: boolean): void;
   /** About how many bytes it holds. */
   readonly weight: number;
   /** Resolves once everything that was pushed has been told; undefined: it has. */

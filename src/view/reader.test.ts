@@ -8,7 +8,19 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { WebSocket, WebSocketServer } from "ws";
 import { PREFACE } from "./http2.ts";
-import { byteByByte, client, frame, type Read, readAll, record, type Said, server } from "./test-conversation.ts";
+import { SessionReader } from "./reader.ts";
+import {
+  byteByByte,
+  client,
+  frame,
+  type Read,
+  readAll,
+  record,
+  type Said,
+  SESSION,
+  server,
+} from "./test-conversation.ts";
+import { Collector, type Transaction } from "./transaction.ts";
 
 /** What a test compares of each transaction. */
 function shortly({ transactions }: Read): unknown[] {
@@ -89,8 +101,31 @@ test("An exchange that is cut is told with the reason", async () => {
     server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart"),
   ]);
   assert.deepEqual(shortly(found), [
-    ["GET", "https://a/1", "HTTP/1.1", 200, 0, 4, "not a response of HTTP/1 (HPE_INVALID_EOF_STATE)"],
+    ["GET", "https://a/1", "HTTP/1.1", 200, 0, 4, "the connection ended in the middle of the response"],
   ]);
+});
+
+test("A body that ends with the connection is whole only where the connection did not break off", async () => {
+  for (const [isCut, expected] of [
+    [false, "complete"],
+    [true, "the connection broke off, so the response may not be whole"],
+  ] as const) {
+    for (const fields of ["", "Content-Length: 4\r\n"]) {
+      const done: Transaction[] = [];
+      const keeping = { heads: false, body: 0, total: 0 };
+      const collector = new Collector(SESSION, keeping, { open: 0 }, (one) => done.push(one));
+      const reader = new SessionReader(collector);
+      reader.push(...client("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+      reader.push(...server(`HTTP/1.1 200 OK\r\n${fields}\r\npart`));
+      reader.end("server", isCut);
+      // A body of a known length is whole however the connection ends.
+      assert.deepEqual(
+        done.map(({ problem, state }) => problem ?? state),
+        [fields === "" ? expected : "complete"],
+      );
+      await reader.close();
+    }
+  }
 });
 
 test("A tunnel that CONNECT opens is read inside, and an upgrade that is refused goes on as HTTP", async () => {

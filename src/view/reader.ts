@@ -52,8 +52,9 @@ export class SessionReader {
     });
   }
 
-  end(from: Side): void {
-    this.#guarded(() => this.#protocol?.end(from));
+  /** This side has half-closed. `isCut`: what it said may not be whole. */
+  end(from: Side, isCut: boolean): void {
+    this.#guarded(() => this.#protocol?.end(from, isCut));
   }
 
   /** Ends the reading before the session ends. */

@@ -5,7 +5,8 @@ import type { Side } from "../vocabulary.ts";
 
 export type LogEvent =
   | { readonly kind: "data"; readonly time: number; readonly from: Side; readonly bytes: Buffer }
-  | { readonly kind: "end" | "reset"; readonly time: number; readonly from: Side };
+  /** "cut": an end, but what the side said may not be whole. */
+  | { readonly kind: "end" | "cut" | "reset"; readonly time: number; readonly from: Side };
 
 /** What an event costs beside its bytes. */
 const EVENT = 300;

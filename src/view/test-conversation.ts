@@ -71,7 +71,7 @@ export async function readAll(said: Iterable<Said>, body = 1024 * 1024): Promise
     // As from a socket: what is told later is told between.
     if (collector.now % 32 === 0) await setImmediate();
   }
-  for (const side of ["client", "server"] as const) reader.end(side);
+  for (const side of ["client", "server"] as const) reader.end(side, false);
   const { reading } = reader;
   await reader.close();
   collector.close("the session ended first");

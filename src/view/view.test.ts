@@ -12,7 +12,7 @@ import pino from "pino";
 import { assertHar } from "../../test/har.ts";
 import { createHttpFeed } from "../feeds/http.ts";
 import { createMessageReader, HEAD, MESSAGES, type Message, viewSocket, writeHead } from "../feeds/http-link.ts";
-import { connectionsIn, readPcapng } from "../feeds/test-packets.ts";
+import { connectionsIn, readPacket, readPcapng } from "../feeds/test-packets.ts";
 import { answer, Refused } from "./asks.ts";
 import { BodyDecoder } from "./decode.ts";
 import type { Part } from "./follow.ts";
@@ -224,6 +224,17 @@ test("A session as packets is what was said", async () => {
   assert.deepEqual(others, []);
   const of = (side: string) => Buffer.concat(PAGE.filter(([from]) => from === side).map(([, bytes]) => bytes));
   assert.deepEqual([seen?.client, seen?.server], [of("client"), of("server")]);
+});
+
+test("An answer that was cut ends as a reset in the packets, and is told so", async () => {
+  const view = openView();
+  const session = talk(view, [client("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 200 OK\r\n\r\npart")]);
+  session.end("server", true, 4000);
+  session.end("client", false, 4001);
+  session.close(5000);
+  const packets = readPcapng(await ask(view, { of: "pcap", session: SESSION.id }));
+  assert.equal(readPacket(packets.at(-1)!.bytes).flags, "RST ACK");
+  assert.match((await ask(view, { of: "har", session: SESSION.id, bodies: false })).toString(), /may not be whole/);
 });
 
 test("Lines of JSON are written for transactions, with bodies where they are asked for", async (t) => {

@@ -28,7 +28,7 @@ export interface ViewState {
 /** One session, as the intake tells of it. `time`: ms since the epoch. */
 export interface ViewedSession {
   data(from: Side, bytes: Buffer, time: number): void;
-  end(from: Side, time: number): void;
+  end(from: Side, isCut: boolean, time: number): void;
   reset(from: Side, time: number): void;
   close(time: number): void;
   /** The rest of the session will not be told. */
@@ -100,7 +100,10 @@ export class View {
       data: (from, bytes, now) => {
         this.#take(reading, { kind: "data", from, bytes, time: now }, () => reading.reader.push(from, bytes));
       },
-      end: (from, now) => this.#take(reading, { kind: "end", from, time: now }, () => reading.reader.end(from)),
+      end: (from, isCut, now) => {
+        const event = { kind: isCut ? "cut" : "end", from, time: now } as const;
+        this.#take(reading, event, () => reading.reader.end(from, isCut));
+      },
       reset: (from, now) => this.#take(reading, { kind: "reset", from, time: now }, () => {}),
       close: (now) => void this.#close(reading, "the session ended first", now),
       leaveBehind: (why, now) => this.#leave(reading, why, now),
