@@ -41,7 +41,7 @@ try {
 } finally {
   await browser.close();
   await control.close();
-  operations.history.close();
+  await operations.history.close();
   rmSync(folder, { recursive: true });
 }
 process.exit();

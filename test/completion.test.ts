@@ -33,7 +33,7 @@ describe("Completion", () => {
   });
   after(async () => {
     await control.close();
-    operations.history.close();
+    await operations.history.close();
   });
 
   /** What the shell suggests for these words, the last one being typed. */

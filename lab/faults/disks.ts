@@ -7,8 +7,12 @@ import type { Pki } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
 import { type Bench, harmless, openBench, since } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
+import { FrozenDisk } from "./frozen-disk.ts";
 
-/** File systems without room. */
+/** ms. Longer than the kernel leaves a changed page unwritten. */
+const HANG = 40_000;
+
+/** File systems without room, and one that does not answer. */
 export const DISKS: readonly Fault[] = [
   {
     name: "history-disk-full",
@@ -25,7 +29,53 @@ export const DISKS: readonly Fault[] = [
     over: "forward, explicit, pcapng feed",
     run: fillFeed,
   },
+  {
+    name: "data-disk-hangs",
+    about: `The data folder's disk hangs for ${HANG / 1000} s (a frozen file system), and then goes on`,
+    promise:
+      "No session is hurt; health says it, and each command is answered; what must be on record first is refused; when the disk goes on, no record of that time is missing",
+    over: "forward, explicit, history",
+    run: hangData,
+  },
 ];
+
+async function hangData(pki: Pki): Promise<string> {
+  await using disk = new FrozenDisk("data");
+  await using bench = await openBench(pki, { prepare: disk.mount, config: { feeds: [] } });
+  return await hangDataOf(bench, disk);
+}
+
+/** The node's data folder is in this file system. */
+export async function hangDataOf(bench: Subject, disk: FrozenDisk): Promise<string> {
+  const { node, traffic } = bench;
+  const before = performance.now();
+  let [told, stats, refused, back] = ["", "", "", ""];
+  const seen = await harmless(bench, async () => {
+    disk.freeze();
+    const start = performance.now();
+    const stopped = await until("the fact in health", async () =>
+      (await node.stats()).health.reasons.find(({ fact }) => fact === "history"),
+    );
+    told = `${since(start)} ("${stopped.reason}")`;
+    await node.process.shows(/The history stops; sessions go on/);
+    const asked = performance.now();
+    assert.match((await node.command("stats")).stdout, /stopped: /);
+    stats = since(asked);
+    const changed = performance.now();
+    const { code, stderr } = await node.command("cache", "flush");
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /the audit log .* cannot be used/);
+    refused = since(changed);
+    await until("the time of the hang", () => performance.now() - start > HANG);
+    await traffic.whole(20, performance.now());
+    const thawed = performance.now();
+    disk.thaw();
+    await until("a history that runs", async () => (await node.stats()).history.state === "running");
+    back = since(thawed);
+  });
+  const recorded = await recordedSince(bench, before);
+  return `${seen}; health said it after ${told}, \`clearline stats\` took ${stats}, a change was refused after ${refused}; the history runs again after ${back}, and has all ${recorded} sessions`;
+}
 
 async function fillHistory(pki: Pki): Promise<string> {
   await using disk = new SmallDisk("data");
@@ -35,7 +85,7 @@ async function fillHistory(pki: Pki): Promise<string> {
 
 /** A node under traffic, on loopback or in the lab's network. */
 interface Subject {
-  readonly node: Pick<Bench["node"], "stats" | "process" | "folder">;
+  readonly node: Pick<Bench["node"], "stats" | "process" | "folder" | "command">;
   readonly traffic: Bench["traffic"];
 }
 
@@ -54,12 +104,17 @@ export async function fillHistoryOf(bench: Subject, disk: SmallDisk): Promise<st
     await until("a history that runs", async () => (await node.stats()).history.state === "running");
     back = since(start);
   });
+  const recorded = await recordedSince(bench, before);
+  return `${seen}; the history runs again after ${back}, and has all ${recorded} sessions`;
+}
+
+/** Resolves with the number of whole new sessions since then, once each is on record. */
+function recordedSince({ node, traffic }: Subject, before: number): Promise<number> {
   const whole = traffic.visits.filter(({ start, error }) => start >= before && error === undefined);
-  const recorded = await until("every session on record", () => {
+  return until("every session on record", () => {
     const ports = portsIn(join(node.folder, "data/history.db"));
     return whole.every(({ port }) => ports.has(port)) && whole.length;
   });
-  return `${seen}; the history runs again after ${back}, and has all ${recorded} sessions`;
 }
 
 function portsIn(file: string): ReadonlySet<number> {

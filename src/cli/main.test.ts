@@ -30,7 +30,7 @@ operations.apply(
 
 after(async () => {
   await control.close();
-  operations.history.close();
+  await operations.history.close();
   rmSync(folder, { recursive: true });
 });
 

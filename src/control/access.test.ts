@@ -26,7 +26,7 @@ const base = `http://127.0.0.1:${control.address.port}/api/v1`;
 
 after(async () => {
   await control.close();
-  operations.history.close();
+  await operations.history.close();
   rmSync(folder, { recursive: true });
 });
 
@@ -240,7 +240,7 @@ describe("Over TLS", () => {
   });
   after(async () => {
     await secure.close();
-    own.history.close();
+    await own.history.close();
   });
 
   const ask = (options: RequestOptions = {}) =>

@@ -43,7 +43,7 @@ export function auditRequests(app: ControlApp, audit: Audit): void {
     const step = stepOf(request);
     if (!step) return;
     try {
-      request.audited = audit.begin(step);
+      request.audited = await audit.begin(step);
     } catch (error) {
       if (!(error instanceof AuditFailure)) throw error;
       throw new AuditFailure(`Cannot do "${step.action}": ${error.message}. Nothing was changed or shown`, {

@@ -1,6 +1,8 @@
+import { statSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import type { AuditEntry } from "./api.ts";
-import { openDatabase, transaction } from "./database.ts";
+import { isUnusable, openDatabase, transaction } from "./database.ts";
+import { RetentionClock } from "./retention-clock.ts";
 
 /**
  * Two tables that only grow: what was begun, and how it ended. The triggers keep a mistake, here or in another program, from changing
@@ -48,8 +50,91 @@ export interface AuditQuery {
 export type Begun = Omit<AuditEntry, "number" | "outcome" | "detail">;
 export type Ending = Pick<AuditEntry, "outcome" | "detail"> & { readonly time: number };
 
+/** What is asked of the audit log's thread. Every call throws what SQLite throws. */
+export interface AuditCalls {
+  /** Reads a log that there is. */
+  check(): void;
+  /** Returns the entry's number. */
+  begin(begun: Begun): number;
+  /** Writes its end. Some of the entries that are too old or too many go. */
+  end(number: number, ending: Ending, keep: AuditKeep): void;
+  /** Writes an entry with its end. Others go as with `end`. */
+  note(begun: Begun, ending: Ending, keep: AuditKeep): void;
+  /** Newest first. */
+  search(query: AuditQuery, limit: number): AuditEntry[];
+  close(): void;
+}
+
+/** What is kept, and the clocks of this moment: the machine's, and one that nobody sets. */
+interface AuditKeep {
+  /** ms. */
+  readonly age: number;
+  readonly entries: number;
+  readonly wall: number;
+  readonly passed: number;
+}
+
+/** A new database is made with the first entry, and one is opened again after each failure: what stood in its way may be gone. */
+export function serveAudit(file: string): AuditCalls {
+  let open: { readonly store: AuditStore; readonly place: string } | undefined;
+  let clock: RetentionClock | undefined;
+
+  function close(): void {
+    open?.store.close();
+    open = undefined;
+  }
+
+  function use<T>(act: (store: AuditStore) => T): T {
+    try {
+      // A log that somebody moved away is begun anew; entries of a file without a name would be lost.
+      if (open && open.place !== placeOf(file)) close();
+      if (!open) {
+        const store = new AuditStore(file);
+        open = { store, place: placeOf(file) };
+      }
+      return act(open.store);
+    } catch (error) {
+      close();
+      if (!isUnusable(error)) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Error(`${why}. Restore it, or move it away: then a new one begins`, { cause: error });
+    }
+  }
+
+  function forget(store: AuditStore, { age, entries, wall, passed }: AuditKeep): void {
+    clock ??= new RetentionClock(store.newest() ?? wall, wall, passed);
+    store.forget(clock.now(wall, passed) - age, entries);
+  }
+
+  return {
+    check() {
+      if (placeOf(file) !== "") use((store) => store.newest());
+    },
+    begin: (begun) => use((store) => store.write(begun)),
+    end: (number, ending, keep) =>
+      use((store) => {
+        store.end(number, ending);
+        forget(store, keep);
+      }),
+    note: (begun, ending, keep) =>
+      use((store) => {
+        store.write(begun, ending);
+        forget(store, keep);
+      }),
+    search: (query, limit) => use((store) => store.search(query, limit)),
+    close,
+  };
+}
+
+/** Which file is there now. */
+function placeOf(file: string): string {
+  if (file === ":memory:") return file;
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found ? `${found.dev}:${found.ino}` : "";
+}
+
 /** The audit log in SQLite. Every method throws what SQLite throws. */
-export class AuditStore {
+class AuditStore {
   readonly #database: DatabaseSync;
   readonly #sql: ReturnType<typeof prepare>;
 

@@ -1,10 +1,8 @@
-import { statSync } from "node:fs";
 import type { AuditedAction, AuditOutcome } from "../vocabulary.ts";
 import type { AuditEntry } from "./api.ts";
-import { type AuditQuery, AuditStore, type Begun } from "./audit-store.ts";
+import type { AuditCalls, AuditQuery, Begun } from "./audit-store.ts";
 import type { Caller } from "./caller.ts";
-import { isUnusable } from "./database.ts";
-import { RetentionClock } from "./retention-clock.ts";
+import { type Disk, DiskStall, type Store } from "./disk.ts";
 
 export interface AuditOptions {
   /** Made when absent, with mode 0600. ":memory:" for a log that ends with the node. */
@@ -13,6 +11,8 @@ export interface AuditOptions {
   readonly keepAge: number;
   /** The most entries; the oldest above it are removed. */
   readonly keepEntries: number;
+  /** Reads and writes the file. */
+  readonly disk: Disk;
   readonly log: {
     info(fields: object, message: string): void;
     error(fields: object, message: string): void;
@@ -34,17 +34,17 @@ export interface AuditedStep {
  * to do with the node's traffic, which goes on when the disk is full.
  */
 export interface Audit {
-  /** Records that this begins. Throws AuditFailure when it cannot: then it must not be done. */
-  begin(step: AuditedStep): number;
+  /** Records that this begins. Rejects with AuditFailure when it cannot: then it must not be done. */
+  begin(step: AuditedStep): Promise<number>;
   /** Records how it ended. Throws nothing: it has happened. */
-  end(number: number, outcome: Exclude<AuditOutcome, "begun">, detail?: string): void;
+  end(number: number, outcome: Ended, detail?: string): void;
   /** Records something that is over. Throws nothing. */
-  note(step: AuditedStep, outcome: Exclude<AuditOutcome, "begun">, detail?: string): void;
-  /** Records this work, before it and after it. Throws AuditFailure, without beginning it, and whatever the work throws. */
+  note(step: AuditedStep, outcome: Ended, detail?: string): void;
+  /** Records this work, before it and after it. Rejects with AuditFailure, without beginning it, and with whatever the work throws. */
   during<T>(step: AuditedStep, work: () => Promise<T>, detailOf?: (result: T) => string): Promise<T>;
-  /** Newest first. Throws AuditFailure. */
-  search(query: AuditQuery, limit: number): AuditEntry[];
-  close(): void;
+  /** Newest first. Rejects with AuditFailure. */
+  search(query: AuditQuery, limit: number): Promise<AuditEntry[]>;
+  close(): Promise<void>;
 }
 
 /** The audit log cannot be written or read now. */
@@ -52,43 +52,38 @@ export class AuditFailure extends Error {
   override readonly name = "AuditFailure";
 }
 
+type Ended = Exclude<AuditOutcome, "begun">;
+
+const TOO_LATE = "It was refused: the disk took too long to record it";
+const CLOSING = "Cannot close the audit log";
 /** Longer texts of callers are cut. */
 const TEXT_MAX = 500;
 
-/** A new database is made with the first entry, and one is opened again after each failure: what stood in its way may be gone. */
-export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Audit {
-  let open: { readonly store: AuditStore; readonly place: string } | undefined;
-  let clock: RetentionClock | undefined;
+export function openAudit({ file, keepAge, keepEntries, disk, log }: AuditOptions): Audit {
+  const store = disk.open("audit", file);
   const begun = new Map<number, AuditedStep>();
 
-  function close(): void {
-    open?.store.close();
-    open = undefined;
-  }
-
-  function use<T>(act: (store: AuditStore) => T): T {
-    try {
-      // A log that somebody moved away is begun anew; entries of a file without a name would be lost.
-      if (open && open.place !== placeOf(file)) close();
-      if (!open) {
-        const store = new AuditStore(file);
-        open = { store, place: placeOf(file) };
-      }
-      return act(open.store);
-    } catch (error) {
-      close();
-      const cause = error instanceof Error ? error.message : String(error);
-      const why = isUnusable(error) ? `${cause}. Restore it, or move it away: then a new one begins` : cause;
-      throw new AuditFailure(`the audit log ${file} cannot be used: ${why}`, { cause: error });
-    }
-  }
-
-  /** Some of the old entries go with each new one. */
-  function forget(): void {
-    use((store) => {
-      clock ??= new RetentionClock(store.newest() ?? Date.now(), Date.now(), performance.now());
-      store.forget(clock.now(Date.now(), performance.now()) - keepAge, keepEntries);
+  /** Rejects with AuditFailure: also when the disk does not answer, but then `late` gets its answer, if there ever is one. */
+  async function use<T>(act: (store: Store<AuditCalls>) => Promise<T>, late?: (result: T) => void): Promise<T> {
+    const fail = (error: Error) =>
+      new AuditFailure(`the audit log ${file} cannot be used: ${error.message}`, { cause: error });
+    // What waits for the disk must not grow without end.
+    if (disk.stall) throw fail(disk.stall);
+    const answer = act(store);
+    return await disk.inTime(answer).catch((error: Error) => {
+      if (error instanceof DiskStall) answer.then(late, () => undefined);
+      throw fail(error);
     });
+  }
+
+  const keep = () => ({ age: keepAge, entries: keepEntries, wall: Date.now(), passed: performance.now() });
+  const ending = (outcome: Ended, detail?: string) => ({ time: Date.now(), outcome, detail: cut(detail) });
+
+  /** Records how an entry ended. Resolves also when it cannot. */
+  async function endEntry(number: number, step: AuditedStep, outcome: Ended, detail?: string): Promise<void> {
+    await use((store) => store.call("end", number, ending(outcome, detail), keep())).catch((error) =>
+      lost(error, step),
+    );
   }
 
   function tell(step: AuditedStep, outcome: AuditOutcome, detail?: string): void {
@@ -103,17 +98,15 @@ export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Au
 
   /** The first who needs the log would learn it late. */
   function tellOfFailure(): void {
-    try {
-      use((store) => store.newest());
-    } catch (error) {
-      if (!(error instanceof AuditFailure)) throw error;
-      log.error({}, `Changes by the API and the commands are refused: ${error.message}`);
-    }
+    use((store) => store.call("check")).catch(({ message }: Error) =>
+      log.error({}, `Changes by the API and the commands are refused: ${message}`),
+    );
   }
 
   const audit: Audit = {
-    begin(step) {
-      const number = use((store) => store.write(entryOf(step)));
+    async begin(step) {
+      const tooLate = (number: number) => void endEntry(number, step, "failed", TOO_LATE);
+      const number = await use((store) => store.call("begin", entryOf(step)), tooLate);
       begun.set(number, step);
       return number;
     },
@@ -122,24 +115,16 @@ export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Au
       if (!step) return;
       begun.delete(number);
       tell(step, outcome, detail);
-      try {
-        use((store) => store.end(number, { time: Date.now(), outcome, detail: cut(detail) }));
-        forget();
-      } catch (error) {
-        lost(error, step);
-      }
+      void endEntry(number, step, outcome, detail);
     },
     note(step, outcome, detail) {
       tell(step, outcome, detail);
-      try {
-        use((store) => store.write(entryOf(step), { time: Date.now(), outcome, detail: cut(detail) }));
-        forget();
-      } catch (error) {
-        lost(error, step);
-      }
+      use((store) => store.call("note", entryOf(step), ending(outcome, detail), keep())).catch((error) =>
+        lost(error, step),
+      );
     },
     async during(step, work, detailOf) {
-      const number = audit.begin(step);
+      const number = await audit.begin(step);
       try {
         const result = await work();
         audit.end(number, "done", detailOf?.(result));
@@ -149,10 +134,12 @@ export function openAudit({ file, keepAge, keepEntries, log }: AuditOptions): Au
         throw error;
       }
     },
-    search: (query, limit) => use((store) => store.search(query, limit)),
-    close,
+    search: (query, limit) => use((store) => store.call("search", query, limit)),
+    async close() {
+      await disk.inTime(store.call("close")).catch((error) => log.error({ error: String(error) }, CLOSING));
+    },
   };
-  if (placeOf(file) !== "") tellOfFailure();
+  tellOfFailure();
   return audit;
 }
 
@@ -163,11 +150,4 @@ function entryOf({ caller: { name, role }, address, action, subject }: AuditedSt
 function cut(text: string | null | undefined): string | null {
   if (text === null || text === undefined) return null;
   return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX - 1)}…`;
-}
-
-/** Which file is there now. */
-function placeOf(file: string): string {
-  if (file === ":memory:") return file;
-  const found = statSync(file, { throwIfNoEntry: false });
-  return found ? `${found.dev}:${found.ino}` : "";
 }

@@ -10,7 +10,7 @@ import { endingColumns, MIGRATIONS, recordOf } from "./history-schema.ts";
 /** The most sessions that one call of `forget` removes beyond twice those that were just written: what goes is gone. */
 const FORGET_STEP = 50;
 const ORDER = "ORDER BY start DESC, id DESC";
-/** The most sessions that `since` reads at once. */
+/** The most sessions that `behind` reads. */
 const READ_STEP = 100;
 const HOST_NUMBERS_MAX = 20_000;
 
@@ -130,21 +130,9 @@ export class HistoryStore {
     return numbers.flatMap((number) => this.#sql.byNumber.all(number)).map(recordOf);
   }
 
-  /**
-   * All sessions that began at `since` (ms since the epoch) or later, some at a time, the oldest first; live ones as they were written
-   * last. No step looks at sessions that it does not give.
-   */
-  *since(since: number): Generator<readonly Session[]> {
-    const read = this.#database.prepare(
-      "SELECT id, start, record FROM sessions WHERE (start, id) > (?, ?) ORDER BY start, id LIMIT ?",
-    );
-    for (let last: Position = { start: since, id: "" }; ; ) {
-      const rows = read.all(last.start, last.id, READ_STEP);
-      const end = rows.at(-1);
-      if (!end) return;
-      yield rows.map(recordOf);
-      last = { start: Number(end["start"]), id: String(end["id"]) };
-    }
+  /** The next sessions in the order of their starts, the oldest first; live ones as they were written last. */
+  behind({ start, id }: Position): readonly Session[] {
+    return this.#sql.behind.all(start, id, READ_STEP).map(recordOf);
   }
 
   close(): void {
@@ -168,6 +156,7 @@ function prepare(database: DatabaseSync) {
     addHost: database.prepare("INSERT INTO hosts (host) VALUES (?)"),
     linkHost: database.prepare("INSERT INTO session_hosts (host, session) VALUES (?, ?) ON CONFLICT DO NOTHING"),
     byId: database.prepare("SELECT record FROM sessions WHERE id = ?"),
+    behind: database.prepare("SELECT record FROM sessions WHERE (start, id) > (?, ?) ORDER BY start, id LIMIT ?"),
     byNumber: database.prepare("SELECT record FROM sessions WHERE number = ?"),
     old: database.prepare("SELECT number FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"),
     oldest: database.prepare("SELECT number FROM sessions WHERE ended IS NOT NULL ORDER BY start LIMIT ?"),

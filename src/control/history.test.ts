@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import fc from "fast-check";
 import type { Session } from "../sessions/record.ts";
 import { compareSessions, compileQuery, type SessionQuery } from "../sessions/search.ts";
+import { Disk } from "./disk.ts";
 import { type History, type HistoryOptions, openHistory } from "./history.ts";
 import { MIGRATIONS } from "./history-schema.ts";
 import { openStore } from "./history-store.ts";
@@ -16,12 +17,18 @@ import { QUIET, testSession } from "./test-operations.ts";
 const root = mkdtempSync(join(tmpdir(), "clearline-history-"));
 after(() => rmSync(root, { recursive: true }));
 
+const disk = new Disk();
+after(() => disk.close());
+
 let folders = 0;
-function optionsIn(folder = `${++folders}`, more: Partial<HistoryOptions> = {}): HistoryOptions & { said: string[] } {
+function optionsIn(
+  folder = `${++folders}`,
+  more: Partial<Omit<HistoryOptions, "disk">> = {},
+): HistoryOptions & { said: string[] } {
   const said: string[] = [];
   const log = { ...QUIET, warn: (text: string) => said.push(text), info: (text: string) => said.push(text) };
   const file = join(root, folder, "history.db");
-  return { file, keepAge: 1e15, keepSessions: 1e6, log, said, ...more };
+  return { file, disk, keepAge: 1e15, keepSessions: 1e6, log, said, ...more };
 }
 
 function ended(id: string, start: number, more: Partial<Session> = {}): Session {
@@ -43,12 +50,12 @@ test("Recorded sessions are found after a restart, the newest first", async () =
   const options = optionsIn();
   const first = openHistory(options);
   first.record([ended("a", 1000, { sni: "www.example.com" }), ended("b", 2000)]);
-  first.close();
+  await first.close();
   const second = openHistory(options);
   assert.equal(ids(await search(second, {}, 10)), "b a");
-  assert.deepEqual(second.find("a"), ended("a", 1000, { sni: "www.example.com" }));
+  assert.deepEqual(await second.find("a"), ended("a", 1000, { sni: "www.example.com" }));
   assert.equal(second.info().sessions, 2);
-  second.close();
+  await second.close();
 });
 
 test("A search page by page finds what a search at once does, in its order, and what the disk does not take too", async () => {
@@ -61,7 +68,7 @@ test("A search page by page finds what a search at once does, in its order, and 
     }),
   );
   history.record(sessions.slice(0, 120));
-  history.flush();
+  await history.flush();
   // Another program holds the database: these cannot be written now.
   const lock = new DatabaseSync(options.file);
   lock.exec("BEGIN IMMEDIATE");
@@ -81,13 +88,13 @@ test("A search page by page finds what a search at once does, in its order, and 
   }
   lock.exec("ROLLBACK");
   lock.close();
-  history.close();
+  await history.close();
 });
 
 test("Sessions since a time are given a few at a time, each once, also those that are not written", async () => {
   const history = openHistory(optionsIn());
   history.record(Array.from({ length: 250 }, (_, index) => ended(`s${index}`, 1000 + (index % 125))));
-  history.flush();
+  await history.flush();
   history.record([ended("s0", 1000, { sni: "later.example" }), ended("new", 1100), ended("early", 900)]);
   const parts = await Array.fromAsync(history.since(1050));
   assert.ok(parts.every(({ length }) => length <= 100));
@@ -95,10 +102,10 @@ test("Sessions since a time are given a few at a time, each once, also those tha
   assert.equal(found.length, 151);
   assert.deepEqual([new Set(found).size, found.includes("new"), found.includes("early")], [151, true, false]);
   assert.equal((await Array.fromAsync(history.since(0))).flat().filter(({ id }) => id === "s0").length, 1);
-  history.close();
+  await history.close();
 });
 
-test("Records of earlier versions, with every name of a certificate, are shown within the bound", () => {
+test("Records of earlier versions, with every name of a certificate, are shown within the bound", async () => {
   const names = Array.from({ length: 10_500 }, (_, index) => `host-${index}.example`);
   const store = openStore(join(root, "early.db"), false);
   store.write([ended("old", 1000, { certificate: { ...CERTIFICATE, subject: "CN=a", names } })]);
@@ -107,7 +114,7 @@ test("Records of earlier versions, with every name of a certificate, are shown w
   store.close();
 });
 
-test("A record of an earlier version has what has come since, with its default", () => {
+test("A record of an earlier version has what has come since, with its default", async () => {
   const store = openStore(join(root, "earlier.db"), false);
   const { page: _, clientLeft: __, ja4: ___, ...old } = ended("old", 1000);
   store.write([old as Session]);
@@ -136,51 +143,51 @@ test("A history of an earlier version gets the outcomes of its sessions, and the
   const history = openHistory(options);
   const [found] = await search(history, { outcome: ["clientRefusedCertificate"], server: "192.0.2.0/24" }, 10);
   assert.deepEqual([found?.id, found?.cause, found?.blame], ["old", "unknown_ca", "client"]);
-  history.close();
+  await history.close();
 });
 
-test("Only the node's user can read the history's files", () => {
+test("Only the node's user can read the history's files", async () => {
   const options = optionsIn();
   const history = openHistory(options);
   history.record([ended("a", 1000)]);
-  history.flush();
+  await history.flush();
   for (const name of readdirSync(join(options.file, ".."))) {
     assert.equal(statSync(join(options.file, "..", name)).mode & 0o077, 0, name);
   }
-  history.close();
+  await history.close();
 });
 
 test("A search finds records that are not written yet", async () => {
   const history = openHistory(optionsIn());
   history.record([ended("a", 1000, { sni: "www.example.com" })]);
   assert.equal(ids(await search(history, { host: "www.example.com" }, 10)), "a");
-  history.close();
+  await history.close();
 });
 
 test("A later record of a session replaces an earlier one, and live sessions are not listed as closed", async () => {
   const history = openHistory(optionsIn());
   history.record([testSession("a", 1000)]);
-  history.flush();
+  await history.flush();
   assert.equal(ids(await search(history, {}, 10)), "");
   history.record([ended("a", 1000, { sni: "x.example" })]);
   assert.equal(ids(await search(history, { host: "x.example" }, 10)), "a");
-  history.flush();
+  await history.flush();
   assert.equal(history.info().sessions, 1);
-  history.close();
+  await history.close();
 });
 
 test("Sessions that lived when the node died are closed by the next start", async () => {
   const options = optionsIn();
   const first = openHistory(options);
   first.record([testSession("a", 1000, { sni: "x.example" })]);
-  first.close();
+  await first.close();
   const second = openHistory(options);
   const [session] = await search(second, { host: "x.example" }, 10);
   assert.deepEqual(
     [session?.end, session?.closeReason],
     [1000, "The node ended before this session's end was recorded"],
   );
-  second.close();
+  await second.close();
 });
 
 test("A search finds in the history what it would find in the live table", async () => {
@@ -245,10 +252,10 @@ test("A search finds in the history what it would find in the live table", async
       const history = openHistory(optionsIn("", { file: ":memory:" }));
       const sessions = records.map((news, index) => ended(`s${index}`, 1000 + index, news));
       history.record(sessions);
-      history.flush();
+      await history.flush();
       const expected = sessions.filter(compileQuery(wanted as object)).reverse();
       assert.equal(ids(await search(history, wanted as object, 100)), ids(expected));
-      history.close();
+      await history.close();
     }),
     { numRuns: 200 },
   );
@@ -258,10 +265,10 @@ test("The oldest are forgotten above the number to keep, with their hosts", asyn
   const options = optionsIn(undefined, { keepSessions: 2 });
   const history = openHistory(options);
   history.record(["a", "b", "c", "d"].map((id, i) => ended(id, 1000 + i, { sni: `${id}.example` })));
-  history.flush();
+  await history.flush();
   assert.equal(ids(await search(history, {}, 10)), "d c");
   assert.equal(history.info().sessions, 2);
-  history.close();
+  await history.close();
   const database = new DatabaseSync(options.file);
   assert.deepEqual(
     database
@@ -276,52 +283,52 @@ test("The oldest are forgotten above the number to keep, with their hosts", asyn
 test("Sessions that ended too long ago are forgotten", async () => {
   const history = openHistory(optionsIn(undefined, { keepAge: 60_000 }));
   history.record([ended("old", Date.now() - 120_000), ended("new", Date.now() - 1000)]);
-  history.flush();
+  await history.flush();
   assert.equal(ids(await search(history, {}, 10)), "new");
-  history.close();
+  await history.close();
 });
 
-test("A machine's clock that is 40 days ahead for a while removes nothing, and one that stays there little at once", (t) => {
+test("A machine's clock that is 40 days ahead for a while removes nothing, and one that stays there little at once", async (t) => {
   const DAY = 86_400_000;
   const now = Date.now();
   t.mock.timers.enable({ apis: ["Date"], now });
   const history = openHistory(optionsIn(undefined, { keepAge: 30 * DAY }));
   t.after(() => history.close());
   history.record(Array.from({ length: 600 }, (_, at) => ended(`s${at}`, now - 1_000 * at)));
-  history.flush();
+  await history.flush();
   t.mock.timers.setTime(now + 40 * DAY);
   for (let times = 0; times < 20; times += 1) {
     history.record([ended(`ahead${times}`, now + 40 * DAY)]);
-    history.flush();
+    await history.flush();
   }
   assert.equal(history.info().sessions, 620);
   t.mock.timers.setTime(now);
   history.record([ended("after", now)]);
-  history.flush();
+  await history.flush();
   assert.equal(history.info().sessions, 621);
 });
 
-test("A start after 40 days without a node removes the old sessions little by little", (t) => {
+test("A start after 40 days without a node removes the old sessions little by little", async (t) => {
   const DAY = 86_400_000;
   const now = Date.now();
   const options = optionsIn(undefined, { keepAge: 30 * DAY });
   t.mock.timers.enable({ apis: ["Date"], now: now - 40 * DAY });
   const before = openHistory(options);
   before.record(Array.from({ length: 600 }, (_, at) => ended(`s${at}`, now - 40 * DAY)));
-  before.close();
+  await before.close();
   t.mock.timers.setTime(now);
   const after = openHistory(options);
   t.after(() => after.close());
-  after.flush();
+  await after.flush();
   assert.equal(after.info().sessions, 600);
 });
 
 test("A host stays in the index as long as one of its sessions is in the history", async () => {
   const history = openHistory(optionsIn(undefined, { keepSessions: 1 }));
   history.record([ended("a", 1000, { sni: "x.example" }), ended("b", 2000, { sni: "x.example" })]);
-  history.flush();
+  await history.flush();
   assert.equal(ids(await search(history, { host: "x.example" }, 10)), "b");
-  history.close();
+  await history.close();
 });
 
 test("A file that is not a database is moved aside, the log says so, and a new history begins", async () => {
@@ -332,7 +339,7 @@ test("A file that is not a database is moved aside, the log says so, and a new h
   history.record([ended("a", 1000)]);
   assert.equal(ids(await search(history, {}, 10)), "a");
   assert.equal(history.info().state, "running");
-  history.close();
+  await history.close();
   assert.match(options.said.join(), /moved aside/);
   const aside = readdirSync(join(options.file, "..")).find((name) => name.includes("unusable"));
   assert.match(readFileSync(join(options.file, "..", aside!), "utf8"), /^This is no database/);
@@ -342,26 +349,26 @@ test("A database that is damaged while the node runs is replaced, and no search 
   const options = optionsIn();
   const history = openHistory(options);
   history.record(Array.from({ length: 500 }, (_, i) => ended(`s${i}`, i, { sni: `h${i}.example` })));
-  history.close();
+  await history.close();
   const bytes = readFileSync(options.file);
   writeFileSync(options.file, bytes.fill(0x5a, 4096, bytes.length));
   const again = openHistory(options);
   again.record([ended("new", 5000)]);
   await search(again, { host: "*" }, 100);
-  again.flush();
+  await again.flush();
   again.record([ended("newer", 6000)]);
   assert.match(ids(await search(again, {}, 10)), /newer/);
   assert.equal(again.info().state, "running");
-  again.close();
+  await again.close();
 });
 
-test("A database of a later version is moved aside, not used", () => {
+test("A database of a later version is moved aside, not used", async () => {
   const options = optionsIn();
-  openHistory(options).close();
+  await openHistory(options).close();
   const database = new DatabaseSync(options.file);
   database.exec("PRAGMA user_version = 99");
   database.close();
-  openHistory(options).close();
+  await openHistory(options).close();
   assert.match(options.said.join(), /later version.*moved aside/);
 });
 
@@ -371,29 +378,32 @@ test("A path that cannot be written stops the history without an exception, and 
   writeFileSync(join(options.file, "..", "file"), "");
   const history = openHistory({ ...options, file: join(options.file, "..", "file", "history.db") });
   for (let i = 0; i < 20_000; i++) history.record([ended(`s${i}`, i)]);
-  history.flush();
-  history.flush();
+  await history.flush();
+  await history.flush();
   assert.equal(ids(await search(history, {}, 2)), "s19999 s19998");
-  assert.equal(history.find("s0"), undefined);
+  assert.equal(await history.find("s0"), undefined);
   assert.equal(history.info().state, "stopped");
   assert.ok(history.info().reason);
-  history.close();
+  await history.close();
   assert.equal(options.said.length, 1);
 });
 
 test("A full disk stops the history, and both the written and the waiting records are still found", async () => {
   const { file } = optionsIn();
   const script = `
+    import { Disk } from "${import.meta.dirname}/disk.ts";
     import { openHistory } from "${import.meta.dirname}/history.ts";
     import { testSession } from "${import.meta.dirname}/test-operations.ts";
     const said = [];
     const log = { info: (text) => said.push(text), warn: (text) => said.push(text) };
-    const history = openHistory({ file: ${JSON.stringify(file)}, keepAge: 1e15, keepSessions: 1e6, log });
+    const disk = new Disk();
+    const history = openHistory({ file: ${JSON.stringify(file)}, keepAge: 1e15, keepSessions: 1e6, log, disk });
     for (let i = 0; i < 1000; i++) history.record([{ ...testSession("s" + i, i), end: i }]);
-    history.flush();
+    await history.flush();
     const { state } = history.info();
     console.log(JSON.stringify({ state, found: (await Array.fromAsync(history.pages({}, 5000))).flat().length, said: said.length }));
-    history.close();`;
+    await history.close();
+    await disk.close();`;
   // A limit on the size of files stands for the disk: the write fails as it does there, with another number.
   const command = 'ulimit -f 800; trap "" XFSZ; exec "$0" --input-type=module-typescript -e "$1"';
   const { stdout, stderr } = spawnSync("sh", ["-c", command, process.execPath, script], { encoding: "utf8" });

@@ -1,12 +1,10 @@
-import { renameSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { Session } from "../sessions/record.ts";
-import { compareSessions, compileQuery, type SessionQuery } from "../sessions/search.ts";
+import { compareSessions, compileQuery, type Position, type SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
-import { isUnusable } from "./database.ts";
+import { type Disk, DiskStall, type Store } from "./disk.ts";
+import type { HistoryCalls, Report } from "./history-database.ts";
 import { readsRecords } from "./history-query.ts";
-import { type HistoryStore, openStore } from "./history-store.ts";
-import { RetentionClock } from "./retention-clock.ts";
 
 export interface HistoryOptions {
   /** Made when absent, with mode 0600. ":memory:" for a history that ends with the node. */
@@ -16,15 +14,19 @@ export interface HistoryOptions {
   /** The most sessions; the oldest above it are removed. */
   readonly keepSessions: number;
   readonly log: { info(message: string): void; warn(message: string): void };
+  /** Reads and writes the file. */
+  readonly disk: Disk;
 }
 
-/** Sessions on disk. No method throws: when the disk fails, the history stops and sessions go on. */
+/** Sessions on disk. No method throws or rejects: when the disk fails or hangs, the history stops and sessions go on. */
 export interface History {
+  /** Resolves once the database is open: one of an earlier version may be brought up to date first. */
+  readonly opened: Promise<void>;
   /** Keeps these records; one with a known id replaces the earlier record. They are written within a second, many at once. */
   record(sessions: Iterable<Session>): void;
   /** Writes the records that wait, and removes some sessions that are too old. `record` is enough to have this done. */
-  flush(): void;
-  find(id: string): Session | undefined;
+  flush(): Promise<void>;
+  find(id: string): Promise<Session | undefined>;
   /**
    * Sessions that are over now, newest first, also those that are not written yet; some at a time, with time for the node's other work
    * between. There may be more than `limit`.
@@ -36,17 +38,13 @@ export interface History {
    */
   since(since: number): AsyncGenerator<readonly Session[]>;
   info(): HistoryInfo;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** In ms. */
 const WRITE_EVERY = 250;
-/** After a failure, writing is tried again: less often when the last success did not last. */
-const RETRY = { after: 5_000, relapsed: 30_000, lasting: 60_000 };
-/** The records of one transaction. While it is written, the supervisor does nothing else, such as issuing certificates. */
+/** The records of one transaction. */
 const WRITE_MAX = 250;
-/** ms that it may take to write what has come, once in WRITE_EVERY. */
-const WRITE_FOR = 50;
 /** The records that are read, and given, at once. */
 const PAGE = 50;
 /** The sessions whose records are looked into at once. */
@@ -58,32 +56,36 @@ const WAITING_MAX = 10_000;
 export function openHistory(options: HistoryOptions): History {
   const waiting = new Map<string, Session>();
   const database = new Database(options);
-  let clock: RetentionClock | undefined;
-  const timer = setInterval(writeForAWhile, WRITE_EVERY);
+  let writing: Promise<void> | undefined;
+  const timer = setInterval(() => {
+    database.look();
+    void writeAll();
+  }, WRITE_EVERY);
   timer.unref();
 
-  function writeForAWhile(): void {
-    for (const begun = performance.now(); writeSome() && performance.now() - begun < WRITE_FOR; );
+  /** One at a time. */
+  function writeAll(): Promise<void> {
+    const write = async () => {
+      while (await writeSome());
+      writing = undefined;
+    };
+    writing ??= write();
+    return writing;
   }
 
   /** false: nothing waits any more, or it cannot be written now. */
-  function writeSome(): boolean {
-    if (database.restsUntil > performance.now()) return false;
+  async function writeSome(): Promise<boolean> {
+    if (database.rests) return false;
     const sessions = waiting.values().take(WRITE_MAX).toArray();
-    const written = database.use("write", (store) => {
-      store.write(sessions);
-      clock ??= new RetentionClock(store.newest(), Date.now(), performance.now());
-      const now = clock.now(Date.now(), performance.now());
-      store.forget(now - options.keepAge, options.keepSessions, sessions.length);
-      return true;
-    });
-    if (!written) return false;
-    for (const session of sessions) waiting.delete(session.id);
+    if (!(await database.write(sessions))) return false;
+    // A session may have changed meanwhile.
+    for (const session of sessions) if (waiting.get(session.id) === session) waiting.delete(session.id);
     return waiting.size > 0;
   }
 
-  function flush(): void {
-    while (writeSome());
+  async function flush(): Promise<void> {
+    await writing;
+    await writeAll();
   }
 
   /** The sessions that are not written yet. */
@@ -92,6 +94,7 @@ export function openHistory(options: HistoryOptions): History {
   }
 
   return {
+    opened: database.opened,
     flush,
     record(sessions) {
       for (const session of sessions) {
@@ -101,23 +104,19 @@ export function openHistory(options: HistoryOptions): History {
         if (waiting.size > WAITING_MAX) waiting.delete(waiting.keys().next().value!);
       }
     },
-    find: (id) => waiting.get(id) ?? database.use("read", (store) => store.find(id)),
+    find: async (id) => waiting.get(id) ?? (await database.read((store) => store.call("find", id))),
     pages(query, limit) {
       const unwritten = newestFirst(unwrittenOf(query));
       const ids = new Set(waiting.keys());
-      const slices = slicesOf(database, query, limit + ids.size);
-      const first = slices.next().value ?? [];
       async function* read() {
-        for (let numbers: readonly number[] | undefined = first; numbers; numbers = slices.next().value) {
+        for await (const numbers of slicesOf(database, query, limit + ids.size)) {
           for (let at = 0; at < numbers.length; at += PAGE) {
-            const some = numbers.slice(at, at + PAGE);
-            const records = database.use("read", (store) => store.records(some)) ?? [];
+            const records = (await database.read((store) => store.call("records", numbers.slice(at, at + PAGE)))) ?? [];
             const written = records.filter(({ id }) => !ids.has(id));
             const end = written.at(-1);
             const newer = end ? unwritten.findLastIndex((one) => compareSessions(one, end) < 0) + 1 : 0;
             yield* inParts(newestFirst([...unwritten.splice(0, newer), ...written]));
           }
-          await setImmediate();
         }
         yield* inParts(unwritten);
       }
@@ -126,20 +125,19 @@ export function openHistory(options: HistoryOptions): History {
     async *since(since) {
       const unwritten = unwrittenOf({ since });
       const ids = new Set(waiting.keys());
-      const steps = database.use("read", (store) => store.since(since));
-      for (;;) {
-        const step = steps && database.use("read", () => steps.next());
-        if (!step || step.done) break;
-        yield step.value.filter(({ end, id }) => end !== null && !ids.has(id));
-        await setImmediate();
+      for (let last: Position = { start: since, id: "" }; ; ) {
+        const records = await database.read((store) => store.call("behind", last));
+        const end = records?.at(-1);
+        if (!records || !end) break;
+        yield records.filter((one) => one.end !== null && !ids.has(one.id));
+        last = { start: end.start, id: end.id };
       }
       yield* inParts(unwritten);
     },
     info: () => database.info(),
-    close() {
+    async close() {
       clearInterval(timer);
-      flush();
-      database.close();
+      await database.close(flush);
     },
   };
 }
@@ -155,102 +153,93 @@ function newestFirst(sessions: readonly Session[]): Session[] {
   return sessions.toSorted(compareSessions);
 }
 
-/** The numbers of the sessions that a search finds: at once, or so many at a time that reading their records holds up nothing else. */
-function* slicesOf(database: Database, query: SessionQuery, limit: number): Generator<readonly number[], undefined> {
+/** The numbers of the sessions that a search finds: at once, or so many at a time that reading their records holds up no write. */
+async function* slicesOf(database: Database, query: SessionQuery, limit: number): AsyncGenerator<readonly number[]> {
   if (!readsRecords(query)) {
-    yield database.use("read", (store) => store.numbers(query, limit)) ?? [];
-    return undefined;
+    yield (await database.read((store) => store.call("numbers", query, limit))) ?? [];
+    return;
   }
   // Whatever began later need not be looked at.
   let after = query.after ?? (query.until === undefined ? undefined : { start: query.until, id: "" });
   for (let room = limit; room > 0; ) {
     const slice = { ...query, after };
-    const end = database.use("read", (store) => store.endOf(slice, SLICE));
-    const numbers = database.use("read", (store) => store.numbers(slice, room, end)) ?? [];
+    const end = await database.read((store) => store.call("endOf", slice, SLICE));
+    const numbers = (await database.read((store) => store.call("numbers", slice, room, end))) ?? [];
     yield numbers;
-    if (!end || end.start < (query.since ?? 0)) return undefined;
+    if (!end || end.start < (query.since ?? 0)) return;
     after = end;
     room -= numbers.length;
   }
-  return undefined;
 }
 
-/** The database: opened when it is used, moved aside when it is damaged, closed when the disk fails. */
+/** The database, in the disk's thread, and how it does. */
 class Database {
-  readonly #file: string;
-  readonly #log: HistoryOptions["log"];
-  #store: HistoryStore | undefined;
-  #wasOpen = false;
-  #stopped: { readonly reason: string; readonly since: number; readonly pause: number } | undefined;
-  #resumed = Number.NEGATIVE_INFINITY;
-
-  constructor({ file, log }: HistoryOptions) {
-    this.#file = file;
-    this.#log = log;
-    this.use("open", () => undefined);
-  }
-
+  readonly opened: Promise<void>;
+  readonly #options: HistoryOptions;
+  readonly #store: Store<HistoryCalls>;
+  #info: HistoryInfo = { state: "running", sessions: 0 };
   /** ms on the clock of `performance`: after a failure, writing is not tried again before. */
-  get restsUntil(): number {
-    return this.#stopped ? this.#stopped.since + this.#stopped.pause : 0;
+  #restsUntil = 0;
+  /** Why the disk's silence stopped the history. */
+  #stall: string | undefined;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+    this.#store = options.disk.open("history", options.file);
+    this.opened = this.#store.call("info").then((report) => void this.#take(report));
   }
 
-  /** Undefined: the database cannot be used now. The log says why. */
-  use<T>(action: "open" | "read" | "write", act: (store: HistoryStore) => T): T | undefined {
-    for (let tries = 0; tries < 2; tries++) {
-      try {
-        // Only at the node's start are the recorded live sessions those of another run.
-        this.#store ??= openStore(this.#file, !this.#wasOpen);
-        this.#wasOpen = true;
-        const result = act(this.#store);
-        if (action === "write") this.#resume();
-        return result;
-      } catch (error) {
-        this.close();
-        const reason = error instanceof Error ? error.message : String(error);
-        const movedAside = isUnusable(error) && tries === 0 && moveAside(this.#file);
-        const failure = `Cannot ${action} the history ${this.#file}: ${reason}`;
-        if (movedAside) this.#log.warn(`${failure}. The file was moved aside, and the node begins a new one`);
-        else return this.#stop(action, reason, failure);
-      }
-    }
-    return undefined;
+  get rests(): boolean {
+    return this.#restsUntil > performance.now();
   }
 
-  #resume(): void {
-    if (!this.#stopped) return;
-    this.#log.info("The history goes on: the database can be written again");
-    this.#stopped = undefined;
-    this.#resumed = performance.now();
+  /** undefined: it cannot be written now. Resolves when the disk has answered, however long that takes. */
+  async write(sessions: readonly Session[]): Promise<true | undefined> {
+    const { keepAge: age, keepSessions } = this.#options;
+    const keep = { age, sessions: keepSessions, wall: Date.now(), passed: performance.now() };
+    return this.#take(await this.#store.call("write", sessions, keep));
   }
 
-  #stop(action: string, reason: string, failure: string): undefined {
-    if (!this.#stopped) this.#log.warn(`${failure}. The history stops; sessions go on`);
-    const since = performance.now();
-    const pause = this.#stopped?.pause ?? (since - this.#resumed < RETRY.lasting ? RETRY.relapsed : RETRY.after);
-    if (!this.#stopped || action === "write") this.#stopped = { reason, since, pause };
+  /** undefined: nothing was found, or the disk does not answer. */
+  async read<Found>(ask: (store: Store<HistoryCalls>) => Promise<Report<Found>>): Promise<Found | undefined> {
+    const { disk } = this.#options;
+    if (disk.stall) return undefined;
+    const answer = ask(this.#store).then((report) => this.#take(report));
+    return await disk.inTime(answer).catch((error: unknown) => {
+      if (error instanceof DiskStall) return undefined;
+      throw error;
+    });
+  }
+
+  /** Notices a disk that does not answer. */
+  look(): void {
+    const { disk, file, log } = this.#options;
+    if (this.#stall !== undefined || !disk.stall) return;
+    this.#stall = disk.stall.message;
+    log.warn(`Cannot use the history ${file}: ${this.#stall}. The history stops; sessions go on`);
+  }
+
+  #take<Found>({ value, info, rests, said }: Report<Found>): Found | undefined {
+    const { log } = this.#options;
+    if (this.#stall !== undefined) log.info("The history goes on: the disk answers again");
+    this.#stall = undefined;
+    this.#info = info;
+    this.#restsUntil = performance.now() + rests;
+    for (const { level, text } of said) log[level](text);
+    return value;
   }
 
   info(): HistoryInfo {
-    const state = this.#stopped ? "stopped" : "running";
-    return { state, reason: this.#stopped?.reason, sessions: this.#store?.size ?? 0 };
+    if (this.#stall === undefined) return this.#info;
+    return { ...this.#info, state: "stopped", reason: this.#stall };
   }
 
-  close(): void {
-    this.#store?.close();
-    this.#store = undefined;
+  /** Does not wait for a disk that does not answer. */
+  async close(flush: () => Promise<void>): Promise<void> {
+    const { disk, file, log } = this.#options;
+    await disk.inTime(flush().then(() => this.#store.call("close"))).catch((error: unknown) => {
+      if (!(error instanceof DiskStall)) throw error;
+      log.warn(`Cannot write the last sessions to the history ${file}: ${error.message}`);
+    });
   }
-}
-
-function moveAside(file: string): boolean {
-  if (file === ":memory:") return false;
-  const aside = `${file}.unusable-${new Date().toISOString().replaceAll(":", "-")}`;
-  for (const suffix of ["", "-wal", "-shm"]) {
-    try {
-      renameSync(file + suffix, aside + suffix);
-    } catch {
-      if (suffix === "") return false;
-    }
-  }
-  return true;
 }

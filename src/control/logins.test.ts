@@ -22,7 +22,7 @@ const origin = `http://127.0.0.1:${control.address.port}`;
 
 after(async () => {
   await control.close();
-  operations.history.close();
+  await operations.history.close();
   rmSync(folder, { recursive: true });
 });
 

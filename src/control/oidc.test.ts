@@ -55,7 +55,7 @@ id.on("request", provider.callback());
 
 after(async () => {
   await control.close();
-  operations.history.close();
+  await operations.history.close();
   id.close();
   id.closeAllConnections();
   rmSync(folder, { recursive: true });

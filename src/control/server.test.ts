@@ -12,7 +12,7 @@ import type { AuditList, LogList, SessionEvents, SessionList, Stats, TopList, Tr
 import { openAudit } from "./audit.ts";
 import { isLocalHost } from "./auth.ts";
 import { startControl } from "./server.ts";
-import { createTestOperations, QUIET, testSession } from "./test-operations.ts";
+import { createTestOperations, disk, QUIET, testSession } from "./test-operations.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-control-"));
 const tokenFile = join(folder, "data", "token");
@@ -25,7 +25,7 @@ const base = `http://127.0.0.1:${control.address.port}`;
 
 after(async () => {
   await control.close();
-  operations.history.close();
+  await operations.history.close();
   rmSync(folder, { recursive: true });
 });
 
@@ -117,7 +117,7 @@ test("A long list is sent piece by piece, and the API answers others while its c
   begun.destroy();
   assert.equal((await fetch(`http://127.0.0.1:${place.port}/api/v1/health`)).status, 200);
   await other.close();
-  own.history.close();
+  await own.history.close();
 });
 
 test("600 half requests do not close the API to those who have the token", async () => {
@@ -770,7 +770,7 @@ test("What a request changes is in the audit log, with caller, subject, outcome 
 });
 
 test("A change that cannot be recorded is refused, and reading goes on", async () => {
-  const audit = openAudit({ file: join(folder, "none", "\0"), keepAge: 1, keepEntries: 1, log: QUIET });
+  const audit = openAudit({ file: join(folder, "none", "\0"), disk, keepAge: 1, keepEntries: 1, log: QUIET });
   let renewed = false;
   const renewAuthority = async () => {
     renewed = true;

@@ -5,6 +5,7 @@ import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { ExplainQuery, Explanation, KeyInfo, LogLine, Statistics, ViewAsk } from "./api.ts";
 import { openAudit } from "./audit.ts";
+import { Disk } from "./disk.ts";
 import { type History, openHistory } from "./history.ts";
 import type { Operations } from "./operations.ts";
 
@@ -23,9 +24,12 @@ export interface TestOperations extends Operations {
 export const QUIET = { info() {}, warn() {}, error() {} };
 const STARTED = 1_790_000_000_000;
 
+/** A thread that serves all of a test file. It holds no process open. */
+export const disk = new Disk();
+
 export function createTestOperations(file = ":memory:"): TestOperations {
   const sessions = new LiveTable();
-  const history = openHistory({ file, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
+  const history = openHistory({ file, disk, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
   const listeners = new Set<(applied: Applied) => void>();
   const lines: LogLine[] = [];
   return {
@@ -33,7 +37,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     startedAt: STARTED,
     sessions,
     history,
-    audit: openAudit({ file: ":memory:", keepAge: 1e15, keepEntries: 1e5, log: QUIET }),
+    audit: openAudit({ file: ":memory:", disk, keepAge: 1e15, keepEntries: 1e5, log: QUIET }),
     log: {
       get last() {
         return lines.length;

@@ -1,12 +1,13 @@
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { mapShared } from "./syscalls.ts";
+import { readSync, writeSync } from "node:fs";
+import { mapShared, memoryFile } from "./syscalls.ts";
 
 /**
  * Which call into C a process made last. A crash in C leaves no other trace: the record is 64 bytes of a file that is mapped into
- * memory, so a call costs three writes to memory, and the kernel keeps them when the process dies.
+ * memory, so a call costs three writes to memory, and the process's parent, which has the file too, reads them when the process has died.
+ * The file is on no disk: one that hangs would hold up whoever writes to the memory.
  */
 
-/** What is recorded, by its number in the record. Only add at the end: the reader may be of an earlier start. */
+/** What is recorded, by its number in the record. */
 export const CALLS = [
   "nothing",
   "SSL_do_handshake",
@@ -27,25 +28,23 @@ export const CALL = Object.fromEntries(CALLS.map((name, index) => [name, index])
 const WORD = { pid: 0, call: 1, isUnderWay: 2, descriptor: 3 } as const;
 const RECORD = 64;
 
-/** The record's file in the data folder. */
-export function lastCallFile(worker: number): string {
-  return `worker-${worker}.call`;
+/** The descriptor with which a worker inherits its record. */
+export const INHERITED_RECORD = 4;
+
+/** Makes the record of a process that is to be started. Throws what the system throws. */
+export function makeCallRecord(): number {
+  const fd = memoryFile("clearline-last-call");
+  writeSync(fd, Buffer.alloc(RECORD));
+  return fd;
 }
 
-/** Until a file is opened, the record is kept where nobody looks. */
+/** Until there is a file, the record is kept where nobody looks. */
 let record = new Int32Array(RECORD / 4);
 
 /** Keeps this process's record in the file from now on. Throws what the system throws. */
-export function keepLastCall(file: string): void {
-  const fd = openSync(file, "w+", 0o600);
-  try {
-    // Written, not only made longer: on a full disk a write to the mapped memory would end the process.
-    writeSync(fd, Buffer.alloc(RECORD));
-    record = new Int32Array(mapShared(fd, RECORD));
-    record[WORD.pid] = process.pid;
-  } finally {
-    closeSync(fd);
-  }
+export function keepLastCall(fd: number): void {
+  record = new Int32Array(mapShared(fd, RECORD));
+  record[WORD.pid] = process.pid;
 }
 
 /** Before a call. `descriptor`: the connection that it is about; -1: none. */
@@ -61,14 +60,9 @@ export function called(): void {
 }
 
 /** What the process `pid` called last: "SSL_read on descriptor 31, which had not returned". Undefined: the file does not say. */
-export function readLastCall(file: string, pid: number): string | undefined {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch {
-    return undefined;
-  }
-  if (bytes.length < RECORD || bytes.readInt32LE(WORD.pid * 4) !== pid) return undefined;
+export function readLastCall(fd: number, pid: number): string | undefined {
+  const bytes = Buffer.alloc(RECORD);
+  if (readSync(fd, bytes, 0, RECORD, 0) < RECORD || bytes.readInt32LE(WORD.pid * 4) !== pid) return undefined;
   const name = CALLS[bytes.readInt32LE(WORD.call * 4)] ?? "a call that this version does not know";
   if (name === "nothing") return name;
   const descriptor = bytes.readInt32LE(WORD.descriptor * 4);

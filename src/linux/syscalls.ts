@@ -55,6 +55,7 @@ const calls = {
   poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
   pwritev2: libc.func("intptr_t pwritev2(int, const void *, int, int64_t, int)"),
   mmap: libc.func("void *mmap(void *, size_t, int, int, int, int64_t)"),
+  memfd_create: libc.func("int memfd_create(const char *, unsigned int)"),
   munmap: libc.func("int munmap(uint64_t, size_t)"),
   madvise: libc.func("int madvise(uint64_t, size_t, int)"),
 } as const;
@@ -184,6 +185,13 @@ const MAP_SHARED = 1;
 const MADV_DONTNEED = 4;
 const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffffffffffffffffn;
+
+const MFD_CLOEXEC = 1;
+
+/** A file in memory, without a name on any disk. `name` is for people who look into /proc. */
+export function memoryFile(name: string): number {
+  return must(calls.memfd_create(name, MFD_CLOEXEC), "memfd_create");
+}
 
 /** The first bytes of a file as memory, for the life of the process: what is written to it is in the file at once. */
 export function mapShared(fd: number, bytes: number): ArrayBuffer {

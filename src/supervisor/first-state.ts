@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { openAudit } from "../control/audit.ts";
+import { Disk } from "../control/disk.ts";
 import { openHistory } from "../control/history.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { createStanding } from "../kernel/standing.ts";
@@ -80,16 +81,21 @@ export async function createState(
     },
   });
   steps.push(() => sharing.close());
+  const disk = new Disk();
+  steps.push(() => disk.close());
   const history = openHistory({
+    disk,
     file: join(config.dataDir, "history.db"),
     keepAge: config.history.keep,
     keepSessions: config.history.sessions,
     log,
   });
   steps.push(() => history.close());
+  await history.opened;
   const series = new Series({ file: join(config.dataDir, "series.bin"), log, sample: () => sampleOf(state) });
   steps.push(() => series.close());
   const audit = openAudit({
+    disk,
     file: join(config.dataDir, "audit.db"),
     keepAge: config.audit.keep,
     keepEntries: config.audit.entries,

@@ -108,6 +108,13 @@ const CASES: readonly (readonly [
   ],
   ["the disk is full", { disks: [{ path: "/data", free: 0, size: 2 ** 41 }] }, "disk", "degraded", /is full: 0 MiB/],
   [
+    "the disk hangs",
+    { disks: [{ path: "/data", free: 0, size: 0, hangs: true }] },
+    "disk",
+    "degraded",
+    /\/data does not answer/,
+  ],
+  [
     "descriptors run out",
     { descriptors: [{ process: "worker 0", open: 1000, limit: 1024 }] },
     "descriptors",

@@ -25,7 +25,13 @@ export interface HealthFacts {
   readonly authorities: readonly Pick<AuthorityInfo, "role" | "keyType" | "notBefore" | "notAfter">[];
   readonly keys: readonly Pick<KeyInfo, "id" | "hosts" | "state">[];
   /** The file systems that the node writes to, in bytes. */
-  readonly disks: readonly { readonly path: string; readonly free: number; readonly size: number }[];
+  readonly disks: readonly {
+    readonly path: string;
+    readonly free: number;
+    readonly size: number;
+    /** It does not answer. */
+    readonly hangs?: boolean;
+  }[];
   /** Open files of each process, and the most that it may have. */
   readonly descriptors: readonly { readonly process: string; readonly open: number; readonly limit: number }[];
   readonly sessions: { readonly live: number; readonly most: number; readonly bound: LimitName };
@@ -121,7 +127,12 @@ const FACTS: Readonly<Record<HealthReason["fact"], Look>> = {
     });
   },
   disk: ({ disks }) =>
-    disks.flatMap(({ path, free, size }): Found[] => {
+    disks.flatMap(({ path, free, size, hangs }): Found[] => {
+      if (hangs) {
+        const remedy =
+          "Mend the disk, or the way to the server that has it; the node goes on by itself when it answers";
+        return [{ status: "degraded", reason: `The disk of ${path} does not answer`, remedy }];
+      }
       if (free >= NEARLY_FULL.bytes || free >= size * NEARLY_FULL.part) return [];
       const reason = `The disk of ${path} ${free < FULL ? "is full" : "is nearly full"}: ${Math.floor(free / MIB)} MiB are free`;
       return [

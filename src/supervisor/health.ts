@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { FeedConfig } from "../config/feed.ts";
 import type { HealthReport } from "../control/api.ts";
 import { readConntrack } from "../linux/conntrack.ts";
@@ -66,13 +67,28 @@ export function folderOf(feed: FeedConfig): string[] {
   return "file" in feed ? [dirname(feed.file)] : [];
 }
 
+/** ms that a file system may take to answer. */
+const PATIENCE = 1_000;
+/** The looks at file systems that have not answered yet: a second one would take another thread of few. */
+const looks = new Map<string, Promise<Disk | undefined>>();
+
+type Disk = HealthFacts["disks"][number];
+
 /** In bytes; undefined: there is no such folder. */
-export async function measureDisk(path: string): Promise<HealthFacts["disks"][number] | undefined> {
+export async function measureDisk(path: string): Promise<Disk | undefined> {
+  const look = looks.get(path) ?? lookAt(path);
+  looks.set(path, look);
+  return await Promise.race([look, setTimeout(PATIENCE, { path, free: 0, size: 0, hangs: true }, { ref: false })]);
+}
+
+async function lookAt(path: string): Promise<Disk | undefined> {
   try {
     const { bavail, blocks, bsize } = await statfs(path);
     return { path, free: bavail * bsize, size: blocks * bsize };
   } catch {
     return undefined;
+  } finally {
+    looks.delete(path);
   }
 }
 

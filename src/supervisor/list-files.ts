@@ -72,7 +72,7 @@ export async function openListFiles(dataDir: string, user: Account | undefined):
 }
 
 /** The first descriptor that a worker inherits. The way to the data folder may be closed to the workers' user. */
-const SEEN_BY_WORKERS = "/proc/self/fd/4";
+const SEEN_BY_WORKERS = "/proc/self/fd/5";
 
 function cannotWrite(list: string, folder: string, error: NodeJS.ErrnoException): ConfigError {
   const path = `policy.lists.${list}`;

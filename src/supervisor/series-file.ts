@@ -1,4 +1,5 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, write, writeSync } from "node:fs";
+import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import { type Ring, STEPS, WIDTH } from "../sessions/series.ts";
 
@@ -14,10 +15,12 @@ const PLACE = (WIDTH + 2) * 8;
 const SIZE = HEADER.length + STEPS * PLACE;
 
 export interface SeriesFile {
-  /** Throws what the file system throws. */
-  write(step: number, values: Float64Array): void;
+  /** Resolves once it is written, which on a disk that hangs may be never. Rejects with what the file system says. */
+  write(step: number, values: Float64Array): Promise<void>;
   close(): void;
 }
+
+const writeBytes = promisify(write);
 
 /** Opens or makes the file, and reads what it has into the ring: steps up to `now`, a step's number. Throws what the file system throws. */
 export function openSeriesFile(path: string, ring: Ring, now: number): SeriesFile {
@@ -34,9 +37,9 @@ export function openSeriesFile(path: string, ring: Ring, now: number): SeriesFil
     writeSync(opened, HEADER, 0, HEADER.length, 0);
   }
   return {
-    write(step, values) {
+    async write(step, values) {
       const place = placeOf(step, values);
-      writeSync(opened, place, 0, place.length, HEADER.length + (step % STEPS) * PLACE);
+      await writeBytes(opened, place, 0, place.length, HEADER.length + (step % STEPS) * PLACE);
     },
     close: () => closeSync(opened),
   };

@@ -18,7 +18,7 @@ const NOTHING: Sample = {
 const BEGIN = 1_800_000_000_000;
 const QUIET = { warn() {} };
 
-test("Each step has what ended in it and what passed, also after a restart, and gaps are null", (t) => {
+test("Each step has what ended in it and what passed, also after a restart, and gaps are null", async (t) => {
   t.mock.timers.enable({ apis: ["Date", "setInterval"], now: BEGIN });
   let sample = NOTHING;
   const file = join(root, "a.bin");
@@ -33,7 +33,7 @@ test("Each step has what ended in it and what passed, also after a restart, and 
   t.mock.timers.tick(STEP);
   sample = { ...sample, opened: 5, bytes: { ...sample.bytes, clientSent: 1_000 } };
   t.mock.timers.tick(STEP);
-  first.close();
+  await first.close();
   t.mock.timers.tick(3 * STEP);
   // The counters of a new node begin at 0.
   sample = NOTHING;
@@ -52,15 +52,15 @@ test("Each step has what ended in it and what passed, also after a restart, and 
   });
   const wide = readSeries(second.ring, { ...query, step: 6 * STEP, names: ["live", "opened"] });
   assert.deepEqual(wide.series, { live: [3], opened: [5] });
-  second.close();
+  await second.close();
 });
 
-test("The file has a bound; what is old, torn, or from a clock that was ahead is left out", () => {
+test("The file has a bound; what is old, torn, or from a clock that was ahead is left out", async () => {
   const path = join(root, "b.bin");
   const now = 200_000;
   const file = openSeriesFile(path, new Ring(), now);
   const values = new Float64Array(WIDTH).fill(7);
-  for (const step of [now, now - 1, now - 2, now - STEPS - 5, now + 3]) file.write(step, values);
+  for (const step of [now, now - 1, now - 2, now - STEPS - 5, now + 3]) await file.write(step, values);
   file.close();
   const { size, mode } = statSync(path);
   assert.ok(size < 4 * 2 ** 20);
@@ -75,14 +75,14 @@ test("The file has a bound; what is old, torn, or from a clock that was ahead is
   assert.deepEqual(known, [true, false, true, false, false]);
 });
 
-test("A file of something else is begun anew, and one that cannot be opened leaves the series in memory", () => {
+test("A file of something else is begun anew, and one that cannot be opened leaves the series in memory", async () => {
   const path = join(root, "c.bin");
   writeFileSync(path, "something else");
   openSeriesFile(path, new Ring(), 5).close();
   const said: string[] = [];
   const log = { warn: (text: string) => void said.push(text) };
   const series = new Series({ file: join(root, "none", "d.bin"), log, sample: () => NOTHING });
-  series.close();
+  await series.close();
   assert.match(said.join(), /^Cannot read .*d\.bin: ENOENT.*kept in memory alone$/);
   assert.ok(series.ring.find(Math.floor(Date.now() / STEP)));
 });

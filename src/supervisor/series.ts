@@ -1,4 +1,5 @@
-import { Ring, Row, STEP } from "../sessions/series.ts";
+import { setTimeout } from "node:timers/promises";
+import { Ring, Row, STEP, STEPS } from "../sessions/series.ts";
 import type { Applied } from "../sessions/table.ts";
 import { openSeriesFile, type SeriesFile } from "./series-file.ts";
 
@@ -25,7 +26,10 @@ export interface SeriesOptions {
 /** ms between two looks at the clock. */
 const LOOK = 1_000;
 
-/** Counts what the node does, step by step, in memory and on disk. When the disk fails, it goes on in memory. */
+/** ms that the last step may take to be written. */
+const CLOSING = 5_000;
+
+/** Counts what the node does, step by step, in memory and on disk. When the disk fails or hangs, it goes on in memory. */
 export class Series {
   readonly ring = new Ring();
   readonly #options: SeriesOptions;
@@ -33,14 +37,19 @@ export class Series {
   #file: SeriesFile | undefined;
   #step = stepNow();
   #row: Row;
+  /** Steps that are not on disk yet; no more than the ring has. */
+  readonly #unwritten = new Set<number>();
+  #writing: Promise<void> | undefined;
   /** The totals at the end of the last step; undefined: the first one is under way. */
   #before: Sample | undefined;
 
   constructor(options: SeriesOptions) {
     this.#options = options;
-    this.#try("read", () => {
+    try {
       this.#file = openSeriesFile(options.file, this.ring, this.#step);
-    });
+    } catch (error) {
+      this.#fail("read", error);
+    }
     this.#row = this.#begin();
     this.#timer = setInterval(() => this.#look(), LOOK);
     this.#timer.unref();
@@ -50,10 +59,11 @@ export class Series {
     for (const session of closed) this.#row.end(session);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#finish();
-    this.#file?.close();
+    await Promise.race([this.#writing, setTimeout(CLOSING, undefined, { ref: false })]);
+    if (this.#writing === undefined) this.#file?.close();
     this.#file = undefined;
   }
 
@@ -84,20 +94,32 @@ export class Series {
     this.#row.add("feedDropped", Math.max(feedDropped - (before?.feedDropped ?? 0), 0));
     this.#before = sample;
     this.ring.keep(this.#step, this.#row.values);
-    this.#try("write", () => this.#file?.write(this.#step, this.#row.values));
+    this.#unwritten.add(this.#step);
+    if (this.#unwritten.size > STEPS) this.#unwritten.delete(this.#unwritten.values().next().value!);
+    this.#writing ??= this.#write();
   }
 
-  #try(what: "read" | "write", act: () => void): void {
+  /** One step at a time. Those that come while the disk hangs wait in the ring. */
+  async #write(): Promise<void> {
     try {
-      act();
+      for (const step of this.#unwritten) {
+        const values = this.ring.find(step);
+        if (values) await this.#file?.write(step, values);
+        this.#unwritten.delete(step);
+      }
     } catch (error) {
-      this.#file?.close();
-      this.#file = undefined;
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#options.log.warn(
-        `Cannot ${what} ${this.#options.file}: ${reason}. The series of this run are kept in memory alone`,
-      );
+      this.#fail("write", error);
     }
+    this.#writing = undefined;
+  }
+
+  #fail(what: "read" | "write", error: unknown): void {
+    this.#file?.close();
+    this.#file = undefined;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#options.log.warn(
+      `Cannot ${what} ${this.#options.file}: ${reason}. The series of this run are kept in memory alone`,
+    );
   }
 }
 

@@ -1,8 +1,10 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { closeSync } from "node:fs";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "../errors.ts";
+import { makeCallRecord, readLastCall } from "../linux/last-call.ts";
 import { mainThread } from "../linux/process-state.ts";
 import { log } from "../log.ts";
 import type { FromWorker, SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
@@ -13,13 +15,16 @@ export interface WorkerProcessEvents {
   onMessage(message: SessionNews, socket: Socket | undefined): void;
   /** It reports its state, once a second. */
   onStatus(status: WorkerStatus): void;
-  /** It has ended, and everything that it said has been heard. `how`: its exit code or the signal that ended it. */
-  onEnd(how: string): void;
+  /**
+   * It has ended, and everything that it said has been heard. `how`: its exit code or the signal that ended it. `lastCall`: what its
+   * engine called last, if that is known.
+   */
+  onEnd(how: string, lastCall: string | undefined): void;
 }
 
 /** What all workers have of the supervisor. */
 export interface Shared {
-  /** The descriptors that each has from 4 on. */
+  /** The descriptors that each has from 5 on. */
   readonly inherited: readonly number[];
   /** Reads what a worker writes to its standard error. Absent: it writes to the supervisor's. */
   readonly readErrors?: ((stream: Readable) => void) | undefined;
@@ -68,6 +73,7 @@ export class WorkerProcess {
   readonly #child: ChildProcess;
   readonly #events: WorkerProcessEvents;
   readonly #silence: Silence;
+  readonly #callRecord = makeRecord();
   /** Setups that the worker has not answered yet, in the order in which they were sent. */
   readonly #unanswered: ((answer: ConfigError | Taken) => void)[] = [];
   #status: WorkerStatus | undefined;
@@ -81,7 +87,7 @@ export class WorkerProcess {
     this.#events = events;
     this.#child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
       serialization: "advanced",
-      stdio: ["inherit", "inherit", readErrors ? "pipe" : "inherit", "ipc", ...inherited],
+      stdio: ["inherit", "inherit", readErrors ? "pipe" : "inherit", "ipc", this.#callRecord ?? "ignore", ...inherited],
       execArgv: [...process.execArgv, YOUNG_GENERATION, ALONE, NO_DEBUGGER],
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
     });
@@ -205,6 +211,17 @@ export class WorkerProcess {
     this.#status = undefined;
     this.#silence.stop();
     for (const settle of this.#unanswered.splice(0)) settle({ endedWith: how });
-    this.#events.onEnd(how);
+    const lastCall = how.startsWith("SIG") && this.#callRecord ? readLastCall(this.#callRecord, this.pid) : undefined;
+    if (this.#callRecord) closeSync(this.#callRecord);
+    this.#events.onEnd(how, lastCall);
+  }
+}
+
+/** Undefined: there is no descriptor for it. The worker goes without, and says so. */
+function makeRecord(): number | undefined {
+  try {
+    return makeCallRecord();
+  } catch {
+    return undefined;
   }
 }

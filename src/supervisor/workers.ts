@@ -1,7 +1,5 @@
 import type { Socket } from "node:net";
-import { join } from "node:path";
 import { ConfigError, NetworkError } from "../errors.ts";
-import { lastCallFile, readLastCall } from "../linux/last-call.ts";
 import { log } from "../log.ts";
 import type { SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { type Shared, WorkerProcess } from "./worker-process.ts";
@@ -150,9 +148,9 @@ export class Workers {
       {
         onMessage: (message, socket) => this.#events.onMessage(message, worker, socket),
         onStatus: (status) => this.#events.onStatus(status, worker),
-        onEnd: (how) => {
+        onEnd: (how, lastCall) => {
           this.#events.onDeath(worker, this.#isStopping ? undefined : how);
-          if (!this.#isStopping) this.#restartLater(worker, process, how);
+          if (!this.#isStopping) this.#restartLater(worker, process, how, lastCall);
         },
       },
       this.#shared,
@@ -161,11 +159,10 @@ export class Workers {
     return process;
   }
 
-  #restartLater(worker: number, { pid, startedAt }: WorkerProcess, how: string): void {
+  #restartLater(worker: number, { pid, startedAt }: WorkerProcess, how: string, lastCall?: string): void {
     const restarts = this.#restarts[worker]!;
     const { delay, failures } = restartAfter(Date.now() - startedAt, restarts.failures);
     restarts.failures = failures;
-    const lastCall = how.startsWith("SIG") ? this.#lastCall(worker, pid) : undefined;
     log.error(
       { worker, pid, how, ...(lastCall && { lastCall }), restartIn: delay },
       "A worker died; its sessions were reset",
@@ -179,12 +176,6 @@ export class Workers {
         process.kill();
       });
     }, delay).unref();
-  }
-
-  /** What the engine of a process that a signal ended called last. */
-  #lastCall(worker: number, pid: number): string | undefined {
-    const { dataDir } = this.#setupFor!(worker).config;
-    return readLastCall(join(dataDir, lastCallFile(worker)), pid);
   }
 
   /**

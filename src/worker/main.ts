@@ -1,13 +1,12 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
-import { join } from "node:path";
 import { getHeapStatistics } from "node:v8";
 import { checkEngine } from "../engine/check.ts";
 import { liveContexts } from "../engine/contexts.ts";
 import { openEnds } from "../engine/end.ts";
 import { liveConnections } from "../engine/openssl-layer.ts";
 import { ConfigError } from "../errors.ts";
-import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
+import { INHERITED_RECORD, keepLastCall } from "../linux/last-call.ts";
 import { LoopDelayMeter } from "../linux/loop-delay.ts";
 import { postStation } from "../linux/netns-station.ts";
 import { becomeUser } from "../linux/privileges.ts";
@@ -71,7 +70,7 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
 
 async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   checkEngine();
-  keepCalls(setup);
+  keepCalls();
   await giveUpRights(setup);
   const state = createState(setup, tell);
   await applySetup(state, setup);
@@ -101,9 +100,9 @@ async function giveUpRights({ user, config }: WorkerSetup): Promise<void> {
 }
 
 /** The record of this worker's calls tells what crashed it. Without it everything else works. */
-function keepCalls({ config: { dataDir }, worker }: WorkerSetup): void {
+function keepCalls(): void {
   try {
-    keepLastCall(join(dataDir, lastCallFile(worker)));
+    keepLastCall(INHERITED_RECORD);
   } catch (error) {
     log.warn({ err: error }, "Cannot keep a record of the calls into OpenSSL; a crash will not name the last one");
   }

@@ -23,8 +23,8 @@ export function addAuditRoutes(app: ControlApp, { audit }: Operations): void {
       config: { role: "administrator" },
       schema: { operationId: "listAudit", summary: "Who did what", querystring: query, response: { 200: auditList } },
     },
-    ({ query: { limit, ...wanted } }) => {
-      const found = audit.search(wanted, limit + 1);
+    async ({ query: { limit, ...wanted } }) => {
+      const found = await audit.search(wanted, limit + 1);
       return { entries: found.slice(0, limit), more: found.length > limit };
     },
   );

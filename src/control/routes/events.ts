@@ -79,23 +79,26 @@ function sendChanges(
   const unsubscribe = operations.subscribe(({ opened, changed, closed }: Applied) => {
     for (const session of [...opened, ...changed, ...closed]) waiting.keep(session);
   });
-  let next: NodeJS.Immediate | undefined;
+  let isReading = false;
   const send = () => {
-    clearImmediate(next);
     if (stream.writableNeedDrain || stream.destroyed) return;
-    for (const id of missed.splice(0, EVENT_MAX)) {
-      const session = operations.sessions.find(id) ?? operations.history.find(id);
-      if (session) waiting.keep(session);
-    }
+    if (missed.length > 0 && !isReading) void readMissed();
     while (!stream.writableNeedDrain && !waiting.isEmpty) {
       const events = waiting.take();
       // While more wait, a client that comes back gets some of them twice.
-      if (waiting.isEmpty && missed.length === 0) sent = log.last;
+      if (waiting.isEmpty && missed.length === 0 && !isReading) sent = log.last;
       const id = `${operations.startedAt.toString(36)}-${sent}`;
       stream.write(`id: ${id}\nevent: sessions\ndata: ${JSON.stringify(events)}\n\n`);
     }
-    // The node does its other work between two steps.
-    if (missed.length > 0) next = setImmediate(send);
+  };
+  const readMissed = async () => {
+    isReading = true;
+    for (const id of missed.splice(0, EVENT_MAX)) {
+      const session = operations.sessions.find(id) ?? (await operations.history.find(id));
+      if (session) waiting.keep(session);
+    }
+    isReading = false;
+    send();
   };
   const batch = setInterval(send, BATCH_EVERY);
   stream.on("drain", send);
@@ -108,7 +111,6 @@ function sendChanges(
     unsubscribe();
     clearInterval(batch);
     clearInterval(heartbeat);
-    clearImmediate(next);
   };
 }
 

@@ -73,7 +73,7 @@ function addCallback(app: ControlApp, provider: OpenIdConnect, { logins, audit }
     }
     const { caller, to } = found;
     // Nobody is logged in whom the audit log does not have.
-    const number = audit.begin(stepOf(request, caller));
+    const number = await audit.begin(stepOf(request, caller));
     const { value } = logins.open(caller, () => true, provider.options.longest);
     audit.end(number, "done", "by OpenID Connect");
     return reply.header("set-cookie", cookieFor(value, request.protocol === "https")).redirect(to, 302);

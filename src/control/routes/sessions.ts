@@ -76,7 +76,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
       },
     },
     async ({ params: { id } }, reply) => {
-      const found = find(operations, id);
+      const found = await find(operations, id);
       return found ? reply.send(found) : reply.code(404).send(unknown("show", id));
     },
   );
@@ -92,7 +92,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
       },
     },
     async ({ params: { id } }, reply) => {
-      const found = find(operations, id);
+      const found = await find(operations, id);
       return found ? reply.send(operations.explainSession(found)) : reply.code(404).send(unknown("explain", id));
     },
   );
@@ -114,8 +114,8 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
   );
 }
 
-function find({ sessions, history }: Operations, id: string): Session | undefined {
-  return sessions.find(id) ?? history.find(id);
+async function find({ sessions, history }: Operations, id: string): Promise<Session | undefined> {
+  return sessions.find(id) ?? (await history.find(id));
 }
 
 function unknown(action: string, id: string): ApiError {

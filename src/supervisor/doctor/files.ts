@@ -28,6 +28,7 @@ async function checkFolder(folder: string, known: boolean): Promise<Finding[]> {
   }
   const disk = await measureDisk(there);
   if (disk === undefined) return [];
+  if (disk.hangs) return [bad(`The disk of ${there} does not answer`, "Mend it, or the way to the server that has it")];
   const free = `${Math.floor(disk.free / MIB)} MiB are free for ${folder}`;
   if (disk.free < FULL) return known ? [] : [bad(free, "Make room")];
   if (disk.free < NEARLY_FULL.bytes && disk.free < disk.size * NEARLY_FULL.part)
