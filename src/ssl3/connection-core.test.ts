@@ -287,6 +287,13 @@ test("Only a few warnings in a row are ignored", () => {
   assert.equal(hear(client, warning).error?.alert, ALERTS.unexpected_message);
 });
 
+test("Only a few HelloRequests are ignored", () => {
+  const client = clientOf();
+  const request = record(HANDSHAKE, 0x0300, Buffer.alloc(4));
+  for (let count = 0; count < 20; count += 1) assert.deepEqual(hear(client, request).events, []);
+  assert.equal(hear(client, request).error?.alert, ALERTS.unexpected_message);
+});
+
 test("A handshake message may not be interrupted, nor span a change of keys", () => {
   const interrupted = clientOf();
   hear(interrupted, record(HANDSHAKE, 0x0300, Buffer.from([2, 0])));

@@ -23,6 +23,8 @@ const WARNING = 1;
 const FATAL = 2;
 /** The most warnings in a row that are ignored. */
 const MAX_WARNINGS = 5;
+/** The most HelloRequests that are ignored, in all. */
+const MAX_HELLO_REQUESTS = 20;
 
 /** The part of a connection that both roles share. The public methods that Connection does not have are for the roles. */
 export class ConnectionCore implements Connection {
@@ -36,6 +38,7 @@ export class ConnectionCore implements Connection {
   #state: State = "opening";
   #isOver = false;
   #warnings = 0;
+  #helloRequests = 0;
   #outgoing: Buffer[] = [];
   #established: Established | undefined;
   #certificateRequested = false;
@@ -133,10 +136,20 @@ export class ConnectionCore implements Connection {
     if (message.name !== "server_hello") this.#advance(this.#peer, message.name);
     else if (!advance(this.#state, this.#peer, "server_hello: rsa")) throw this.#unexpected(message.name);
     // RFC 6101, section 5.6.1.1: it is not part of any handshake's hashes.
-    if (message.name === "hello_request") return;
+    if (message.name === "hello_request") {
+      this.#ignoreHelloRequest();
+      return;
+    }
     if (message.name === "certificate_request") this.#certificateRequested = true;
     this.#transcript.add(message.framed);
     this.#role.onMessage(message);
+  }
+
+  #ignoreHelloRequest(): void {
+    this.#helloRequests += 1;
+    if (this.#helloRequests <= MAX_HELLO_REQUESTS) return;
+    const reason = `The ${this.#peer} sent more than ${MAX_HELLO_REQUESTS} HelloRequests`;
+    throw new PeerError(reason, ALERTS.unexpected_message);
   }
 
   #onFinished({ body, framed }: Message): void {
