@@ -90,6 +90,15 @@ test("A side whose bytes may not be whole is not ended by a FIN, but by a reset 
       ...[`${other} PSH ACK`, `${cut} ACK`, `${other} FIN ACK`, `${cut} ACK`],
       `${cut} RST ACK`,
     ]);
+    const answered = collect();
+    const left = new Segments({ ...V4, sequence: SEQUENCE }, answered.sink);
+    left.end(other);
+    left.end(cut, true);
+    left.close();
+    assert.deepEqual(
+      answered.read().map(({ flags }) => flags),
+      ["FIN ACK", "ACK", "FIN ACK", "ACK"],
+    );
   }
 });
 

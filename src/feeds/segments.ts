@@ -103,11 +103,14 @@ export class Segments {
     }
   }
 
-  /** This side sends no more. `isCut`: what it sent may not be whole, so a reset ends it, once the other side has nothing to say either. */
+  /**
+   * This side sends no more. `isCut`: what it sent may not be whole, so a reset ends it, once the other side has nothing to say either. If the
+   * other side has ended already, a FIN does: most servers answer a close_notify by closing the connection.
+   */
   end(side: Side, isCut = false): void {
     const [from, to] = this.#directed(side);
     if (this.#over || from.ended || from.isCut) return;
-    if (isCut) {
+    if (isCut && !to.ended) {
       from.isCut = true;
       return;
     }
