@@ -63,6 +63,8 @@ export class Segments {
   readonly #sink: PacketSink;
   readonly #ends: Readonly<Record<Side, End>>;
   #over = false;
+  /** Who spoke last. */
+  #last: Side | undefined;
 
   /** Throws ipaddr.js's Error when an address is not an IP literal. */
   constructor({ client, server, sequence }: SegmentOptions, sink: PacketSink) {
@@ -88,6 +90,7 @@ export class Segments {
   data(side: Side, bytes: Uint8Array): void {
     const [from, to] = this.#directed(side);
     if (this.#over || from.ended || from.isCut) return;
+    this.#last = side;
     const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const length = payload.length;
     const most = mostPayload(this.#sink, from);
@@ -104,13 +107,13 @@ export class Segments {
   }
 
   /**
-   * This side sends no more. `isCut`: what it sent may not be whole, so a reset ends it, once the other side has nothing to say either. If the
-   * other side has ended already, a FIN does: most servers answer a close_notify by closing the connection.
+   * This side sends no more. `isCut`: what it sent may not be whole. If the last word was its own, a reset ends it, once the other side has
+   * nothing to say either. Otherwise a FIN does: many clients leave after the answer without close_notify, and servers answer one with a FIN.
    */
   end(side: Side, isCut = false): void {
     const [from, to] = this.#directed(side);
     if (this.#over || from.ended || from.isCut) return;
-    if (isCut && !to.ended) {
+    if (isCut && !to.ended && this.#last === side) {
       from.isCut = true;
       return;
     }
