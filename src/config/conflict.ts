@@ -8,11 +8,11 @@ import type { Parts } from "./parts.ts";
 import { BUILT_IN_NAMES, certificateCondition, type RuleConfig } from "./policy-section.ts";
 import { type Problem, show } from "./problem.ts";
 import type { Located, Row } from "./row.ts";
-import { sharedFiles } from "./shared-files.ts";
+import { type RealFolders, sharedFiles } from "./shared-files.ts";
 import { TOOLS, toolRow } from "./tool.ts";
 
-/** Conflicts between values that are each valid alone. `folder`: the one that file names are relative to. */
-export function conflictsIn(parts: Parts, folder: string): Problem[] {
+/** Conflicts between values that are each valid alone. */
+export function conflictsIn(parts: Parts, folders: RealFolders): Problem[] {
   const { listeners, tools, feeds, rules } = parts;
   const places = allPlaces(parts);
   return [
@@ -21,7 +21,7 @@ export function conflictsIn(parts: Parts, folder: string): Problem[] {
     ...connectionsToItself(parts, places),
     ...conflictsOfRows(parts),
     ...sharedInterfaces(parts),
-    ...sharedFiles(parts, folder),
+    ...sharedFiles(parts, folders),
     ...alpnTooLate(rules.entries),
     ...unknownNames(rules.entries, "listener", conditionValues("listener"), listeners.names),
     ...unknownNames(rules.entries, "tool", toolsOf, tools.names),

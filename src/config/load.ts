@@ -10,6 +10,7 @@ import { parseParts } from "./parts.ts";
 import { nameKnownKeys, type Problem, pathOf, problemsOf } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config } from "./schema.ts";
+import { realFoldersOf } from "./shared-files.ts";
 import { warningsOf } from "./warnings.ts";
 
 /**
@@ -71,10 +72,12 @@ export async function loadConfig(
   const folder = file === undefined ? process.cwd() : dirname(resolve(file));
   const read = Date.now();
   const files = await readReferencedFiles(root, folder);
+  const parts = parseParts(root);
+  const folders = await realFoldersOf(parts, folder);
   const checked = CONFIG.safeParse(root, { error: nameKnownKeys });
   const problems = [
     ...(checked.success ? [] : problemsOf(checked.error.issues, root)),
-    ...conflictsIn(parseParts(root), folder),
+    ...conflictsIn(parts, folders),
     ...files.problems,
     ...shortSecret(files),
     ...shortWebhookSecrets(files),

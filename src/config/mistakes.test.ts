@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
@@ -13,6 +13,9 @@ import { loadConfig } from "./load.ts";
 const folder = mkdtempSync(join(tmpdir(), "clearline-config-"));
 after(() => rmSync(folder, { recursive: true }));
 process.chdir(folder);
+mkdirSync("real");
+symlinkSync("real", "linked");
+symlinkSync("nowhere", "astray");
 
 function write(name: string, content: string): string {
   const file = join(folder, name);
@@ -476,6 +479,15 @@ feeds:
       `feeds[4].directory leads to files named "clearline-….jsonl" in the same folder as those of log.targets[0].directory${CLASH}`,
       `feeds[5].file leads to files named "clearline-….jsonl" in the same folder as those of log.targets[0].directory${CLASH}`,
     ],
+  ],
+  [
+    "feeds that meet in one folder by a symbolic link",
+    `${PROXY}feeds:
+  - { name: a, kind: pcapng, directory: real/captures }
+  - { name: a2, kind: keylog, file: linked/captures/a.pcapng }
+  - { name: b, kind: tls-log, file: real/captures/b.pcapng }
+  - { name: c, kind: tls-log, file: astray/captures/a.pcapng }`,
+    [`feeds[1].file leads to files named "a-….pcapng" in the same folder as those of feeds[0].directory${CLASH}`],
   ],
   [
     "two feeds that read HTTP",

@@ -200,6 +200,7 @@ const reason = z.object({
     "descriptors",
     "tools",
     "feeds",
+    "log",
     "history",
     "store",
     "authorities",

@@ -19,6 +19,7 @@ import { pino } from "pino";
 import { until } from "../../test/processes.ts";
 import { SESSION } from "./feed-compliance.ts";
 import { createKeylogFeed } from "./keylog.ts";
+import { occupyThreads } from "./test-threads.ts";
 
 let folder: string;
 let file: string;
@@ -218,4 +219,51 @@ test("A full disk stops the feed, which goes on with a new line when there is ro
   } finally {
     execFileSync("umount", [disk]);
   }
+});
+
+test("A disk that hangs stops the feed in health, and no line is lost once it goes on", async (t) => {
+  const feed = await make({ stall: 50 });
+  feed.takeKey!(Buffer.from(line(1)));
+  await until("the first line", () => feed.counters().packets === 1);
+  const hang = occupyThreads();
+  t.after(hang.end);
+  feed.takeKey!(Buffer.from(line(2)));
+  await until("a feed that has stopped", () => feed.counters().state === "stopped");
+  assert.deepEqual([feed.counters().reason, feed.place], ["a write has not ended for 0.05 s", undefined]);
+  feed.takeKey!(Buffer.from(line(3)));
+  hang.end();
+  await until("a feed that runs again", () => feed.counters().packets === 3);
+  assert.deepEqual([feed.counters().state, feed.counters().dropped], ["running", 0]);
+  assert.equal(readFileSync(file, "latin1"), line(1) + line(2) + line(3));
+  assert.deepEqual(log, ["feed stopped: a write has not ended for 0.05 s", "feed runs again"]);
+  await feed.close();
+});
+
+test("A feed whose disk hangs can be closed, and writes its lines later", async (t) => {
+  const feed = await make({ stall: 50 });
+  const hang = occupyThreads();
+  t.after(hang.end);
+  feed.takeKey!(Buffer.from(line(1)));
+  await feed.close();
+  assert.equal(feed.counters().state, "stopped");
+  hang.end();
+  await until("its line", () => readFileSync(file, "latin1") === line(1));
+});
+
+test("With one file kept, no worker writes into the one that another has deleted", async () => {
+  const [one, other] = await Promise.all([make({ keep: 1, rotate: 1000 }), make({ keep: 1, rotate: 1000, worker: 1 })]);
+  other.takeKey!(Buffer.from(line(0)));
+  await until("the other's line", () => other.counters().packets === 1);
+  let number = 1;
+  const before = statSync(file).ino;
+  while (statSync(file).ino === before) {
+    one.takeKey!(Buffer.from(line(number++)));
+    await until("the line", () => one.counters().packets === number - 1);
+  }
+  other.takeKey!(Buffer.from(line(777)));
+  await until("the other's second line", () => other.counters().packets === 2);
+  assert.ok(readFileSync(file, "latin1").endsWith(line(777)));
+  await one.close();
+  await other.close();
+  assert.deepEqual(readdirSync(join(folder, "keys")), ["tls.log"]);
 });

@@ -2,7 +2,7 @@ import { constants, type FileHandle, link, open, rename, rm, stat } from "node:f
 import { dirname, join, parse } from "node:path";
 import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
-import { prune, reasonOf } from "./capture-file.ts";
+import { isInPlace, prune, reasonOf } from "./capture-file.ts";
 import type { FeedCounters, FeedFlow } from "./feed.ts";
 import { createRecovery, type Recovery } from "./recovery.ts";
 
@@ -21,12 +21,17 @@ export interface LineFileOptions {
   readonly log: Logger;
   /** ms until a stopped feed tries again. */
   readonly retry?: number | undefined;
+  /** ms that a write may take; `STALL` when absent. */
+  readonly stall?: number | undefined;
 }
 
 /** The most bytes that wait for the disk. */
 const LIMIT = 1024 * 1024;
 /** Another program may move the file away. Checked at most once in this time, in ms. */
 const LOOK = 1000;
+
+/** ms that a write may take. Lines that come while a disk hangs wait for it, as far as there is room. */
+const STALL = 10_000;
 
 /** For feeds that take no bytes of sessions. */
 export const NO_BYTES: FeedFlow = { data() {}, end() {}, reset() {}, close() {} };
@@ -41,6 +46,10 @@ export class LineFile {
   /** Bytes in `#pending`. */
   #waiting = 0;
   #writing: Promise<void> | undefined;
+  /** Why the feed is stopped though its file is open: a write does not end. */
+  #stall: string | undefined;
+  /** Resolves when a write takes too long. */
+  #stalls = Promise.withResolvers<void>();
 
   constructor(options: LineFileOptions) {
     const { name, file, log, retry } = options;
@@ -53,13 +62,17 @@ export class LineFile {
 
   /** The file; undefined while the feed is stopped. */
   get place(): string | undefined {
-    return this.#recovery.stopped === undefined ? this.#options.file : undefined;
+    return this.#stopped === undefined ? this.#options.file : undefined;
   }
 
   /** A line counts as a packet. */
   counters(): Omit<FeedCounters, "name" | "kind" | "sessions"> {
-    const reason = this.#recovery.stopped;
+    const reason = this.#stopped;
     return { state: reason === undefined ? "running" : "stopped", reason, ...this.#counts };
+  }
+
+  get #stopped(): string | undefined {
+    return this.#stall ?? this.#recovery.stopped;
   }
 
   start(): Promise<void> {
@@ -76,8 +89,14 @@ export class LineFile {
     this.#writing ??= this.#writePending();
   }
 
+  /** Writes the rest, unless the disk hangs: then that is done when it goes on. */
   async close(): Promise<void> {
     await this.#recovery.close();
+    const rest = this.#closeWritten();
+    if (this.#stall === undefined) await Promise.race([rest, this.#stalls.promise]);
+  }
+
+  async #closeWritten(): Promise<void> {
     await this.#writing;
     const handle = this.#opened?.handle;
     this.#opened = undefined;
@@ -90,7 +109,7 @@ export class LineFile {
       this.#pending = [];
       this.#waiting = 0;
       try {
-        await this.#write(this.#opened, lines);
+        await this.#writeInTime(this.#opened, lines);
       } catch (error) {
         await this.#fail(error, lines.length);
       }
@@ -98,10 +117,33 @@ export class LineFile {
     this.#writing = undefined;
   }
 
+  /** Waits for the write also when it takes too long: its memory is in use until then. */
+  async #writeInTime(opened: Opened, lines: readonly Buffer[]): Promise<void> {
+    const { name, file, log, stall = STALL } = this.#options;
+    const timer = setTimeout(() => {
+      this.#stall = `a write has not ended for ${stall / 1000} s`;
+      this.#stalls.resolve();
+      log.error({ feed: name, place: file }, `feed stopped: ${this.#stall}`);
+    }, stall).unref();
+    try {
+      await this.#write(opened, lines);
+    } finally {
+      clearTimeout(timer);
+      this.#stalls = Promise.withResolvers();
+    }
+    if (this.#stall !== undefined) log.info({ feed: name, place: file }, "feed runs again");
+    this.#stall = undefined;
+  }
+
   async #write(opened: Opened, lines: readonly Buffer[]): Promise<void> {
     const bytes = Buffer.concat(lines);
-    const file = await this.#inPlace(opened, bytes.length);
+    let file = await this.#inPlace(opened, bytes.length);
     await append(file, bytes);
+    // Another worker may have moved it away, to delete it at once: what was written behind that belongs into the next file.
+    while (this.#options.keep === 1 && !(await isInPlace(file))) {
+      file = await this.#reopen(file);
+      await append(file, bytes);
+    }
     file.size += bytes.length;
     this.#counts.packets += lines.length;
     this.#counts.bytes += bytes.length;
@@ -119,8 +161,12 @@ export class LineFile {
       opened.size = found.size;
       if (!this.#isFull(opened, more) || !(await this.#moveAway(opened))) return opened;
     }
-    await opened.handle.close();
-    this.#opened = await openLines(opened.path);
+    return await this.#reopen(opened);
+  }
+
+  async #reopen({ handle, path }: Opened): Promise<Opened> {
+    await handle.close();
+    this.#opened = await openLines(path);
     return this.#opened;
   }
 
@@ -153,6 +199,7 @@ export class LineFile {
   async #fail(error: unknown, lines: number): Promise<void> {
     const handle = this.#opened?.handle;
     this.#opened = undefined;
+    this.#stall = undefined;
     this.#counts.dropped += lines + this.#pending.length;
     this.#pending = [];
     this.#waiting = 0;

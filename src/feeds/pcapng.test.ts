@@ -1,25 +1,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
 import { until } from "../../test/processes.ts";
-import { eventDescriptor, readableWait } from "../linux/syscalls.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
 import { connectionsIn, readPacket, readPcapng, readPcapngBlocks } from "./test-packets.ts";
+import { occupyThreads } from "./test-threads.ts";
 
 let directory: string;
 let log: string[];
@@ -380,26 +370,6 @@ test("A disk that hangs holds no session: the feed stops, counts what it leaves 
   assert.ok(feed.counters().packets > packets);
   assert.deepEqual(log, ["feed stopped: a write has not ended for 0.05 s", "feed runs again"]);
 });
-
-/** Files are written by libuv's threads, four by default: with these waits under way, no write ends. */
-function occupyThreads(): { readonly end: () => void } {
-  const [never, over] = [eventDescriptor(), eventDescriptor()];
-  let waits = 4;
-  for (let thread = waits; thread > 0; thread--) {
-    readableWait(
-      never,
-      over,
-    )(() => {
-      waits -= 1;
-      if (waits === 0) for (const fd of [never, over]) closeSync(fd);
-    });
-  }
-  return {
-    end() {
-      if (waits > 0) writeSync(over, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
-    },
-  };
-}
 
 test("A slow disk causes pressure, and memory stays bounded when it is ignored", async () => {
   const feed = await make({ rotate: 1024 * MIB });

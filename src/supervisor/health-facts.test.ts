@@ -10,6 +10,7 @@ const WELL: HealthFacts = {
   now: NOW,
   workers: [0, 1].map((id) => ({ id, accepts: true })),
   feeds: [{ name: "archive", state: "running" }],
+  logStopped: [],
   tools: [{ name: "ips", state: "up", onFailure: "drop" }],
   history: { state: "running" },
   store: { state: "connected", failures: 0 },
@@ -48,6 +49,13 @@ const CASES: readonly (readonly [
     "feeds",
     "degraded",
     /archive.*ENOSPC/,
+  ],
+  [
+    "a target of the log has stopped",
+    { logStopped: [{ target: "/var/log/node", reason: "a write has not ended for 10 s" }] },
+    "log",
+    "degraded",
+    /\/var\/log\/node: a write/,
   ],
   [
     "a tool is down",

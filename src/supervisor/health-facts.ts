@@ -19,6 +19,8 @@ export interface HealthFacts {
   /** Whether each worker lives, listens and reports. */
   readonly workers: readonly { readonly id: number; readonly accepts: boolean }[];
   readonly feeds: readonly Pick<FeedInfo, "name" | "state" | "reason">[];
+  /** The log's targets that take no lines. */
+  readonly logStopped: readonly { readonly target: string; readonly reason: string }[];
   readonly tools: readonly Pick<ToolInfo, "name" | "state" | "reason" | "onFailure">[];
   readonly history: Pick<HistoryInfo, "state" | "reason">;
   readonly store: StoreInfo | undefined;
@@ -99,6 +101,12 @@ const FACTS: Readonly<Record<HealthReason["fact"], Look>> = {
         reason: `The feed ${name} has stopped: ${reason ?? ""}`,
         remedy: "Make its folder writable and give it room; it tries again by itself",
       })),
+  log: ({ logStopped }) =>
+    logStopped.map(({ target, reason }) => ({
+      status: "degraded",
+      reason: `The log does not reach ${target}: ${reason}`,
+      remedy: "Make the folder writable and give it room, or have the server answer; it is tried again by itself",
+    })),
   history({ history: { state, reason } }) {
     if (state === "running") return undefined;
     const remedy = "Give the data folder room, and make it writable; it tries again by itself";

@@ -34,6 +34,7 @@ async function gatherFacts(state: NodeState): Promise<HealthFacts> {
     now: Date.now(),
     workers: workers.list(),
     feeds: feedInfos(state),
+    logStopped: state.logTargets.stopped,
     tools: tools.map(({ name, onFailure }) => {
       const { up = true, reason } = watch.state(name) ?? {};
       return { name, onFailure, state: up ? "up" : "down", ...(reason !== undefined && { reason }) };

@@ -16,6 +16,9 @@ export async function createFileTarget(target: Extract<LogTarget, { kind: "file"
     get dropped() {
       return files.dropped;
     },
+    get stopped() {
+      return files.stopped;
+    },
     take({ json }) {
       const bytes = Buffer.from(json);
       // The writer takes multiples of four: JSON may end with spaces.

@@ -21,6 +21,8 @@ export interface Target {
   readonly name: string;
   /** Lines that were left out since the start. */
   readonly dropped: number;
+  /** Why it takes no lines, or nothing arrives of them. Undefined: it does as it should, or nobody can know. */
+  readonly stopped?: string | undefined;
   take(line: Line): void;
   /** Resolves when what was taken is written, or cannot be in time. */
   close(): Promise<void>;

@@ -189,6 +189,7 @@ test("Lines wait for a syslog server that is away, some are left out, and it get
   await once(listening, "close");
   const options = { kind: "syslog", facility: "daemon", trust: undefined } as const;
   const target = createSyslogTarget({ ...options, transport: "tcp", address: { host: "127.0.0.1", port } });
+  await until("why it takes none", () => /ECONNREFUSED/.test(target.stopped ?? ""));
   for (let count = 0; count < 10_010; count += 1) target.take(LINE);
   assert.equal(target.dropped, 10);
   let received = "";
@@ -198,6 +199,7 @@ test("Lines wait for a syslog server that is away, some are left out, and it get
   // RFC 6587: the length of each message is before it.
   const [, length = ""] = /^(\d+) /.exec(received) ?? [];
   assert.match(received.slice(length.length + 1, length.length + 1 + Number(length)), /^<28>1 .*\}$/);
+  assert.equal(target.stopped, undefined);
   await target.close();
   server.close();
 });

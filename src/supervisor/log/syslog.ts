@@ -114,6 +114,7 @@ class StreamSender implements Target {
   #waiting: Buffer[] = [];
   #bytes = 0;
   #dropped = 0;
+  #stopped: string | undefined;
   #pause = RETRY.first;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -126,6 +127,10 @@ class StreamSender implements Target {
 
   get dropped(): number {
     return this.#dropped;
+  }
+
+  get stopped(): string | undefined {
+    return this.#stopped;
   }
 
   take(line: Line): void {
@@ -166,6 +171,7 @@ class StreamSender implements Target {
     socket.setTimeout(RETRY.timeout, () => this.#isConnected || socket.destroy());
     socket.once(transport === "tls" ? "secureConnect" : "connect", () => {
       this.#isConnected = true;
+      this.#stopped = undefined;
       this.#pause = RETRY.first;
       socket.setKeepAlive(true, 30_000);
       this.#send();
@@ -173,12 +179,15 @@ class StreamSender implements Target {
     socket.on("drain", () => this.#send());
     // A server that says anything, or ends its half, is read: otherwise its end would not be noticed.
     socket.resume().once("end", () => socket.destroy());
-    socket.on("error", () => {});
+    socket.on("error", ({ message }) => {
+      this.#stopped = message;
+    });
     socket.once("close", () => this.#reconnectLater());
     socket.unref();
   }
 
   #reconnectLater(): void {
+    this.#stopped ??= this.#isConnected ? "the server closed the connection" : "the server does not answer";
     this.#isConnected = false;
     this.#socket = undefined;
     if (this.#isClosed) return;

@@ -15,6 +15,8 @@ const LONGEST = 256 * 1024;
 /** Where the lines of all processes of this node go. */
 export interface LogTargets {
   readonly dropped: readonly { readonly target: string; readonly lines: number }[];
+  /** Those that take no lines now. */
+  readonly stopped: readonly { readonly target: string; readonly reason: string }[];
   /** For the API. */
   readonly recent: RecentLines;
   /** Reads what a worker writes to its standard error. */
@@ -51,6 +53,9 @@ export async function openTargets(
     recent,
     get dropped() {
       return open.map((target) => ({ target: target.name, lines: target.dropped }));
+    },
+    get stopped() {
+      return open.flatMap(({ name, stopped }) => (stopped === undefined ? [] : [{ target: name, reason: stopped }]));
     },
     readWorker(stream) {
       splitLines(stream, take);
