@@ -7,7 +7,8 @@ import { inRecord, message, REPLIED, serverHello, UNKNOWN } from "../../test/unr
 import { make } from "../pki/x509/test-chain.ts";
 import { type TlsVersion, VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { HANDSHAKE_TYPES } from "../wire/numbers.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../wire/numbers.ts";
+import { record } from "../wire/record.ts";
 import { searchExtensions } from "../wire/unknown-extension.ts";
 import { vector16, vector24 } from "../wire/writer.ts";
 import { checkEngine } from "./check.ts";
@@ -132,6 +133,29 @@ test("HelloRequests during the handshake hide nothing behind them, and do not co
     assert.equal("detail" in agreed && agreed.detail, detail, where);
   }
 });
+
+for (const role of ["client", "server"] as const) {
+  test(`A peer may not cut messages of the handshake into records without end, at a ${role}'s end`, async (t) => {
+    const [end, peer] = await endAndSocket(t);
+    peer.on("error", () => {});
+    const header = role === "client" ? Buffer.concat([serverHello({ extensions: [REPLIED] }), NEXT]) : HELLO;
+    const bytes = Buffer.concat([header, Buffer.alloc(20_001)]);
+    peer.write(Buffer.concat(Array.from(bytes, (byte) => record(CONTENT_TYPES.handshake, 0x0303, Buffer.of(byte)))));
+    const versions = { minVersion: VERSIONS["TLSv1.2"], maxVersion: VERSIONS["TLSv1.2"] };
+    const options = { ...versions, ...COMMON, ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256" };
+    const identities = [{ certificatePem: ecdsa.pem, keyPem: ecdsa.keyPem }];
+    const context = new Context(
+      role === "client" ? { role, ...options } : { role, ...options, identities, sessionTimeout: 300 },
+    );
+    t.after(() => context.release());
+    const { agreed } = await shake(end, new OpensslLayer({ end, writer, context }));
+    assert.ok("detail" in agreed, JSON.stringify(agreed));
+    assert.equal(agreed.detail, "it cut messages of the handshake into too many records");
+  });
+}
+
+/** The headers of a Certificate and of a ClientHello with 30,000 bytes. */
+const [NEXT, HELLO] = [11, 1].map((type) => Buffer.of(type, 0, 0x75, 0x30)) as [Buffer, Buffer];
 
 /** What follows a ServerHello with DHE. Nobody gets as far as to verify the signature. */
 function dheFlight(bits: number): Buffer[] {

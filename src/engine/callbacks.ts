@@ -26,6 +26,8 @@ export interface Listener {
    * be refused; -1: nowhere, and undefined: no message is wanted now.
    */
   onMessage(message: () => Buffer): number | undefined;
+  /** A record of the peer's begins, where messages of the handshake are expected. */
+  onRecord(): void;
   /** A HelloRequest of the server's in the middle of the handshake, which OpenSSL passes over. */
   onHelloRequest(): void;
   /** A server's group of Diffie-Hellman over integers, before it is computed with. False: it is refused. */
@@ -57,6 +59,7 @@ export function actFor(listener: Listener): number {
 const [CONNECT_LOOP, ACCEPT_LOOP] = [0x1001, 0x2001];
 const SSL_CB_READ_ALERT = 0x4004;
 const SSL_CB_WRITE_ALERT = 0x4008;
+const SSL3_RT_HEADER = 0x100;
 const SSL_TLSEXT_ERR_OK = 0;
 const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 const SSL_TLSEXT_ERR_NOACK = 3;
@@ -79,8 +82,8 @@ export const callbacks = {
   }),
 
   /**
-   * The server's messages, before OpenSSL reads them: HelloRequests, those with extensions, and then, where the suite is one of DHE, a
-   * ServerKeyExchange with integers. The layer removes it when it has seen enough.
+   * The peer's records, and of a server the messages before OpenSSL reads them: HelloRequests, those with extensions, and where the suite
+   * is one of DHE a ServerKeyExchange with integers. The layer removes it when it has seen enough.
    */
   message: callback(
     "message",
@@ -88,7 +91,9 @@ export const callbacks = {
     ["int", "int", "int", "uintptr_t", "size_t", "uintptr_t", "uintptr_t"],
     0,
     (written, _version, contentType, at, length, own) => {
-      if (written !== 0 || contentType !== CONTENT_TYPES.handshake || !acting) return 0;
+      if (written !== 0 || !acting) return 0;
+      if (contentType === SSL3_RT_HEADER) acting.onRecord();
+      if (contentType !== CONTENT_TYPES.handshake) return 0;
       if (length === HANDSHAKE_HEADER && copyFrom(at!, 1)[0] === HANDSHAKE_TYPES.hello_request) {
         acting.onHelloRequest();
         return 0;

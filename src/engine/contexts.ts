@@ -174,6 +174,8 @@ export class Context {
     if (sessions) ssl.CTX_sess_set_new_cb(context, callbacks.newSession);
     if (keyLog) ssl.CTX_set_keylog_callback(context, callbacks.keyLog);
     ssl.CTX_set_info_callback(context, callbacks.info);
+    // A connection tells of records only where it had the callback when it began to read with its keys.
+    ssl.CTX_set_msg_callback(context, callbacks.message);
   }
 
   #setClient({ sigalgs, alpn }: ClientContextOptions): void {

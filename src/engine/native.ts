@@ -100,6 +100,7 @@ export const ssl = {
   CTX_set_alpn_protos: prototype("SSL_CTX_set_alpn_protos", int, ptr, mem, "unsigned int"),
   CTX_set_alpn_select_cb: prototype("SSL_CTX_set_alpn_select_cb", none, ptr, ptr, ptr),
   CTX_set_info_callback: prototype("SSL_CTX_set_info_callback", none, ptr, ptr),
+  CTX_set_msg_callback: prototype("SSL_CTX_set_msg_callback", none, ptr, ptr),
   CTX_set_client_cert_cb: prototype("SSL_CTX_set_client_cert_cb", none, ptr, ptr),
   CTX_set_keylog_callback: prototype("SSL_CTX_set_keylog_callback", none, ptr, ptr),
   CTX_add_custom_ext: prototype(

@@ -107,15 +107,14 @@ const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
  * end: as long as more of them come, its call does not return.
  */
 const MOST_HELLO_REQUESTS = 20;
+/**
+ * Records that a peer may cut the handshake's messages into, in all, and later between its data. OpenSSL reads a message in one call
+ * as long as its bytes come: 100 KiB in records of one byte, with empty ones between them, took seconds.
+ */
+const MOST_RECORDS = 20_000;
 
 /** A record with an alert alone, in bytes: a ServerHello is longer. */
 const ALERT_RECORD = 7;
-
-/**
- * A client's steps before a message of the server's can come: OpenSSL turns to its own hello, and away from it. Whether the hello was sent
- * says nothing: it goes out when the call is over, in which OpenSSL also reads what a server says before it has heard one.
- */
-const OWN_STEPS = 2;
 
 /** Where a ServerHello has its version, behind its header. */
 const VERSION_AT = 4;
@@ -201,14 +200,14 @@ export class OpensslLayer implements Layer, Writing, Listener {
   readonly #onServerHello: OpensslOptions["onServerHello"];
   /** What the server's messages are looked at for. */
   #watches: "extensions" | "group" | "nothing" = "nothing";
-  #listens = false;
-  /** Steps of the handshake that OpenSSL has told of. */
-  #steps = 0;
+  /** OpenSSL calls for each record and message, as its context says at first. */
+  #listens = true;
   /** TLS 1.3, where messages after the handshake are usual. */
   #isModern = false;
   #lateSteps = 0;
   #isAskedLate = false;
   #helloRequests = 0;
+  #records = 0;
   /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
   #unwritten: Buffer | undefined;
   alpn: Buffer | undefined;
@@ -320,6 +319,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     }
     if (this.#result > 0) {
       if (this.#isModern) this.#lateSteps = 0;
+      this.#listen(false);
       return this.#result;
     }
     const told = this.#explain();
@@ -546,8 +546,14 @@ export class OpensslLayer implements Layer, Writing, Listener {
     // The one message that a server may begin with there is a HelloRequest, and a client certificate is what it is used for.
     if (!this.#isModern && this.#context.role === "client") this.#isAskedLate = true;
     this.#lateSteps += 1;
+    this.#listen(true);
     if (this.#lateSteps <= MOST_LATE_STEPS[this.#isModern ? "modern" : "older"]) return;
     this.#stop("it sent too many messages of the handshake after the handshake");
+  }
+
+  onRecord(): void {
+    this.#records += 1;
+    if (this.#records > MOST_RECORDS) this.#stop("it cut messages of the handshake into too many records");
   }
 
   onHelloRequest(): void {
@@ -587,10 +593,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   /** A message of the handshake begins to come. */
   #watch(): void {
-    if (this.#context.role === "server") return;
-    this.#steps += 1;
     if (this.#watches === "nothing" && this.#mostGroupBits !== undefined) this.#watchGroup();
-    if (this.#steps === OWN_STEPS) this.#listen(true);
   }
 
   /** Once the suite is known, where the ServerHello was all that had extensions. */
@@ -603,6 +606,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #listen(listens: boolean): void {
     if (listens === this.#listens) return;
     this.#listens = listens;
+    this.#records = 0;
     ssl.set_msg_callback(this.#ssl, listens ? callbacks.message : 0);
   }
 
