@@ -50,12 +50,16 @@ export class HistoryStore {
     let added = 0;
     transaction(this.#database, () => {
       for (const session of sessions) {
-        if (!this.#sql.known.get(session.id)) added += 1;
+        const { known, insert, update, linkHost } = this.#sql;
         const { id, start, end, listener, client, state, verdict } = session;
         const subject = session.certificate?.subject ?? null;
-        const facts = [id, start, end, listener, client.address.toLowerCase(), state, verdict, subject] as const;
-        const { number } = this.#sql.insert.get(...facts, ...endingColumns(session), JSON.stringify(session))!;
-        for (const host of hostsOf(session)) this.#sql.linkHost.run(this.#numberOf(host), number!);
+        const facts = [end, state, verdict, subject, ...endingColumns(session), JSON.stringify(session)] as const;
+        let number = known.get(id)?.["number"];
+        if (number === undefined) {
+          number = insert.run(id, start, listener, client.address.toLowerCase(), ...facts).lastInsertRowid;
+          added += 1;
+        } else update.run(...facts, number);
+        for (const host of hostsOf(session)) linkHost.run(this.#numberOf(host), number);
       }
     });
     this.#size += added;
@@ -142,16 +146,17 @@ export class HistoryStore {
 
 function prepare(database: DatabaseSync) {
   return {
+    // Not one statement with ON CONFLICT: SQLite then copies every page that it touches, to undo that statement alone.
+    known: database.prepare("SELECT number FROM sessions WHERE id = ?"),
     insert: database.prepare(
-      `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, subject,
+      `INSERT INTO sessions (id, start, listener, client, ended, state, verdict, subject,
          server, outcome, cause, blame, rule, record)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state, verdict = excluded.verdict,
-         subject = excluded.subject, server = excluded.server, outcome = excluded.outcome, cause = excluded.cause,
-         blame = excluded.blame, rule = excluded.rule, record = excluded.record
-       RETURNING number`,
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    known: database.prepare("SELECT 1 FROM sessions WHERE id = ?"),
+    update: database.prepare(
+      `UPDATE sessions SET ended = ?, state = ?, verdict = ?, subject = ?,
+         server = ?, outcome = ?, cause = ?, blame = ?, rule = ?, record = ? WHERE number = ?`,
+    ),
     findHost: database.prepare("SELECT number FROM hosts WHERE host = ?"),
     addHost: database.prepare("INSERT INTO hosts (host) VALUES (?)"),
     linkHost: database.prepare("INSERT INTO session_hosts (host, session) VALUES (?, ?) ON CONFLICT DO NOTHING"),
