@@ -15,16 +15,14 @@ export class Interning {
 
   /** The same record, or part of one. What it is made of may be replaced by something equal. */
   share<Part extends Partial<Session>>(part: Part): Part {
-    const shared = this.#shareTexts(part);
+    const shared: { -readonly [Key in keyof Session]?: Session[Key] } = this.#shareTexts(part);
     const { certificate, presented, clientLeg, serverLeg, facts } = part;
-    return {
-      ...shared,
-      ...(certificate && { certificate: this.#shareCertificate(certificate) }),
-      ...(presented && { presented: this.#shareTexts(presented) }),
-      ...(clientLeg && { clientLeg: this.#shareTexts(clientLeg) }),
-      ...(serverLeg && { serverLeg: this.#shareTexts(serverLeg) }),
-      ...(facts && { facts: this.#shareFacts(facts) }),
-    };
+    if (certificate) shared.certificate = this.#shareCertificate(certificate);
+    if (presented) shared.presented = this.#shareTexts(presented);
+    if (clientLeg) shared.clientLeg = this.#shareTexts(clientLeg);
+    if (serverLeg) shared.serverLeg = this.#shareTexts(serverLeg);
+    if (facts) shared.facts = this.#shareFacts(facts);
+    return shared as Part;
   }
 
   #shareTexts<Part extends object>(part: Part): Part {

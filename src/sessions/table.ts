@@ -48,7 +48,8 @@ export class LiveTable {
     for (const change of changes) {
       const before = this.#live.get(change.id);
       if (!before && (!isWhole(change) || this.#closed.find(change.id))) continue;
-      const after = { ...before, ...this.#interning.share(change) } as Session;
+      const shared = this.#interning.share(change);
+      const after = (before ? { ...before, ...shared } : shared) as Session;
       if (after.end === null) {
         this.#put(before, after);
         (before && !opened.has(after.id) ? changed : opened).set(after.id, after);

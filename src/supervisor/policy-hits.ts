@@ -15,7 +15,7 @@ export function noteHits(
     const before = sessions.find(change.id);
     // The table does not know the session either: its worker is gone.
     if (!before && change.start === undefined) continue;
-    hits.note(decisionOf({ ...before, ...change }), before && decisionOf(before), now);
+    hits.note(decisionOf(before ? { ...before, ...change } : change), before && decisionOf(before), now);
   }
 }
 
