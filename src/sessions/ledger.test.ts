@@ -32,6 +32,20 @@ test("The first report of a session is whole, later ones have what changed", () 
   ]);
 });
 
+test("What was reported does not change when the session goes on", () => {
+  const ledger = new Ledger(1);
+  const session = ledger.open(BIRTH, 1000);
+  const first = ledger.drain(1000);
+  session.update({ sni: "a.test" }, 1100);
+  const second = ledger.drain(1100);
+  session.update({ sni: "b.test" }, 1200);
+  session.close("The client closed the connection", 1300);
+  assert.deepEqual(
+    [first[0]?.sni, first[0]?.end, second[0]?.sni, session.record.sni],
+    [null, null, "a.test", "b.test"],
+  );
+});
+
 test("A session that opened and closed between two reports is reported once, whole", () => {
   const ledger = new Ledger(1);
   const session = ledger.open(BIRTH, 1000);

@@ -1,7 +1,7 @@
 import { bounded } from "./bounds.ts";
 import type { Ending } from "./outcome.ts";
 import type { LegAlerts, Session } from "./record.ts";
-import { advance, finish, openSession, type SessionStart, type SessionUpdate } from "./session.ts";
+import { advance, end, type OpenRecord, openSession, type SessionStart, type SessionUpdate } from "./session.ts";
 import type { SessionChange } from "./table.ts";
 import { timelineAfter } from "./timeline.ts";
 
@@ -19,7 +19,11 @@ interface Meter {
 export class Ledger {
   readonly #worker: number;
   readonly #live = new Set<LiveSession>();
-  readonly #changed = new Map<LiveSession, SessionChange | "whole">();
+  readonly #changed = new Set<LiveSession>();
+  readonly #onChange = (session: LiveSession): void => {
+    this.#changed.add(session);
+    if (session.record.end !== null) this.#live.delete(session);
+  };
   #count = 0;
 
   constructor(worker: number) {
@@ -35,20 +39,16 @@ export class Ledger {
     this.#count += 1;
     const worker = this.#worker;
     const id = `${now.toString(36)}-${worker.toString(36)}-${this.#count.toString(36)}`;
-    const session = new LiveSession(openSession({ ...start, id, worker }, now), (change) => {
-      const before = this.#changed.get(session);
-      if (before !== "whole") this.#changed.set(session, { ...before, ...change, id });
-      if (session.record.end !== null) this.#live.delete(session);
-    });
+    const session = new LiveSession(openSession({ ...start, id, worker }, now), this.#onChange);
     this.#live.add(session);
-    this.#changed.set(session, "whole");
+    this.#changed.add(session);
     return session;
   }
 
   /** Everything that changed since the last call. A session that opened since then is given whole, once. */
   drain(now: number): SessionChange[] {
     for (const session of this.#live) session.measure(now);
-    const changes = [...this.#changed].map(([session, change]) => (change === "whole" ? session.record : change));
+    const changes = Array.from(this.#changed, (session) => session.takeChange());
     this.#changed.clear();
     return changes;
   }
@@ -57,10 +57,12 @@ export class Ledger {
 /** One session while it lives. Times in ms since the epoch. */
 export class LiveSession {
   readonly meter: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-  readonly #onChange: (change: Partial<Session>) => void;
-  #record: Session;
+  readonly #onChange: (session: LiveSession) => void;
+  readonly #record: OpenRecord;
+  /** What the supervisor does not know yet; "whole": it does not know the session. */
+  #change: SessionChange | "whole" | undefined = "whole";
 
-  constructor(record: Session, onChange: (change: Partial<Session>) => void) {
+  constructor(record: OpenRecord, onChange: (session: LiveSession) => void) {
     this.#record = record;
     this.#onChange = onChange;
   }
@@ -69,8 +71,17 @@ export class LiveSession {
     return this.#record.id;
   }
 
+  /** As it is now: it changes while the session lives. */
   get record(): Session {
     return this.#record;
+  }
+
+  /** What changed since the last call: at first the whole record. It does not change any more. */
+  takeChange(): SessionChange {
+    const change = this.#change;
+    this.#change = undefined;
+    if (change !== "whole") return change ?? { id: this.id };
+    return this.#record.end === null ? { ...this.#record } : this.#record;
   }
 
   update(news: SessionUpdate, now: number): void {
@@ -78,8 +89,8 @@ export class LiveSession {
     const kept = bounded(news);
     const timeline = timelineAfter(this.#record, kept, now);
     const marked = timeline ? { ...kept, timeline } : kept;
-    this.#record = advance(this.#record, marked, now);
-    this.#onChange({ ...marked, lastActivity: this.#record.lastActivity });
+    advance(this.#record, marked, now);
+    this.#tell(marked, { lastActivity: this.#record.lastActivity });
   }
 
   /** Takes the bytes that passed since the last call into the record. */
@@ -102,9 +113,8 @@ export class LiveSession {
     const { timeline = {}, start } = this.#record;
     const { firstByte } = this.meter;
     if (firstByte === undefined || timeline.firstByte !== undefined) return;
-    const marked = { ...timeline, firstByte: Math.max(0, firstByte - start) };
-    this.#record = { ...this.#record, timeline: marked };
-    this.#onChange({ timeline: marked });
+    this.#record.timeline = { ...timeline, firstByte: Math.max(0, firstByte - start) };
+    this.#tell({ timeline: this.#record.timeline });
   }
 
   /** Only the first close counts. */
@@ -116,8 +126,12 @@ export class LiveSession {
       ...(client && { clientLeg: { ...this.#record.clientLeg, ...client } }),
       ...(server && { serverLeg: { ...this.#record.serverLeg, ...server } }),
     };
-    this.#record = finish({ ...this.#record, ...legs }, bounded({ reason }).reason, now, ending);
-    const { end, closeReason, outcome, cause, blame } = this.#record;
-    this.#onChange({ ...legs, end, closeReason, outcome, cause, blame });
+    Object.assign(this.#record, legs);
+    this.#tell(legs, end(this.#record, bounded({ reason }).reason, now, ending));
+  }
+
+  #tell(...news: readonly Partial<Session>[]): void {
+    if (this.#change !== "whole") this.#change = Object.assign(this.#change ?? { id: this.id }, ...news);
+    this.#onChange(this);
   }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InvariantError } from "../errors.ts";
 import type { State } from "./record.ts";
-import { advance, finish, openSession } from "./session.ts";
+import { advance, end, finish, openSession } from "./session.ts";
 
 const CLIENT = { address: "192.0.2.7", port: 50000 };
 const BIRTH = { id: "s1", worker: 0, listener: "proxy", mode: "explicit", client: CLIENT, server: null } as const;
@@ -28,8 +28,8 @@ const WAYS: [string, State[]][] = [
 ];
 for (const [title, states] of WAYS) {
   test(title, () => {
-    let session = { ...openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), state: states[0]! };
-    for (const state of states.slice(1)) session = { ...advance(session, { state }, 1001), state };
+    const session = { ...openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), state: states[0]! };
+    for (const state of states.slice(1)) advance(session, { state }, 1001);
     assert.equal(session.state, states.at(-1));
   });
 }
@@ -47,27 +47,28 @@ for (const [from, to] of LEAPS) {
   });
 }
 
-test("advance() makes a new record with a new time, and does not change the old one", () => {
-  const before = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
-  const after = advance(before, { sni: "www.example.com", state: before.state }, 2000);
-  assert.deepEqual([after.sni, after.lastActivity, after.start], ["www.example.com", 2000, 1000]);
-  assert.deepEqual([before.sni, before.lastActivity], [null, 1000]);
+test("An update changes the record and its time", () => {
+  const session = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
+  advance(session, { sni: "www.example.com", state: session.state }, 2000);
+  assert.deepEqual([session.sni, session.lastActivity, session.start], ["www.example.com", 2000, 1000]);
 });
 
 test("How the peers left is not activity: after an idle timeout the record keeps the time of the last bytes", () => {
-  const before = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
-  const after = advance(before, { clientLeft: null, serverLeft: "reset" }, 2000);
-  assert.deepEqual([after.serverLeft, after.lastActivity], ["reset", 1000]);
+  const session = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
+  advance(session, { clientLeft: null, serverLeft: "reset" }, 2000);
+  assert.deepEqual([session.serverLeft, session.lastActivity], ["reset", 1000]);
 });
 
 test("The first reason for a session's end stays", () => {
   const open = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
   const ended = finish(finish(open, "The client reset the connection", 2000), "The server closed the connection", 3000);
+  assert.equal(open.end, null, "the record that was given stays as it is");
   assert.deepEqual([ended.end, ended.closeReason], [2000, "The client reset the connection"]);
   assert.equal(ended.state, "EST:INIT:INIT:INIT");
 });
 
 test("A session that is over cannot be updated", () => {
-  const ended = finish(openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), "The client closed", 2000);
+  const ended = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
+  end(ended, "The client closed", 2000);
   assert.throws(() => advance(ended, { sni: "late.example" }, 3000), InvariantError);
 });

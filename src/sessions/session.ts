@@ -48,11 +48,21 @@ export type SessionUpdate = Partial<
   >
 >;
 
+/** A record while its session lives: a copy for each of ten updates would cost more than all else about it. What is in it is replaced. */
+export type OpenRecord = { -readonly [Key in keyof Session]: Session[Key] };
+
 /** Makes the record of a new session. `now` in ms since the epoch. */
-export function openSession(birth: SessionStart, now: number): Session {
+export function openSession(birth: SessionStart, now: number): OpenRecord {
+  // Every field by its name: a record that begins with a spread is a slow object.
   return {
-    ...birth,
+    listener: birth.listener,
+    mode: birth.mode,
     vlan: birth.vlan ?? null,
+    client: birth.client,
+    server: birth.server,
+    state: birth.state,
+    id: birth.id,
+    worker: birth.worker,
     seenAs: null,
     proxyHeader: null,
     protocol: null,
@@ -82,21 +92,24 @@ export function openSession(birth: SessionStart, now: number): Session {
     closeReason: null,
     clientLeft: null,
     serverLeft: null,
-    ...LIVE,
+    outcome: LIVE.outcome,
+    cause: LIVE.cause,
+    blame: LIVE.blame,
   };
 }
 
 /**
- * Makes the record after an update; the given record stays as it is. `now` in ms since the epoch.
- * Throws InvariantError for a state that may not follow, and for an update of a session that is over.
+ * Updates a record. `now` in ms since the epoch. Throws InvariantError for a state that may not follow, and for an update of a session
+ * that is over.
  */
-export function advance(session: Session, news: SessionUpdate, now: number): Session {
+export function advance(session: OpenRecord, news: SessionUpdate, now: number): void {
   if (session.end !== null) throw new InvariantError(`Cannot advance session ${session.id}: it is over`);
   const { state } = news;
   if (state !== undefined && state !== session.state && !NEXT[session.state]?.includes(state)) {
     throw new InvariantError(`Cannot move session ${session.id} from ${session.state} to ${state}`);
   }
-  return { ...session, ...news, lastActivity: isDeparture(news) ? session.lastActivity : now };
+  Object.assign(session, news);
+  if (!isDeparture(news)) session.lastActivity = now;
 }
 
 /** How the peers left is recorded at the end, for example after an idle timeout: it is not activity. */
@@ -105,12 +118,19 @@ function isDeparture(news: SessionUpdate): boolean {
   return true;
 }
 
-/**
- * Makes the record of a session that is over. `reason` is one sentence, `now` in ms since the epoch. A second reason is
- * ignored: the first is the cause, later ones are its consequences.
- */
+/** Ends the session of a record, and answers what became known by it. `reason` is one sentence, `now` in ms since the epoch. */
+export function end(session: OpenRecord, reason: string, now: number, ending?: Ending): Partial<Session> {
+  session.end = now;
+  session.closeReason = reason;
+  const result = outcomeOf(session, ending);
+  Object.assign(session, result);
+  return { end: now, closeReason: reason, ...result };
+}
+
+/** Makes the record of a session that is over. A second reason is ignored: the first is the cause, later ones are its consequences. */
 export function finish(session: Session, reason: string, now: number, ending?: Ending): Session {
   if (session.end !== null) return session;
-  const over = { ...session, end: now, closeReason: reason };
-  return Object.assign(over, outcomeOf(over, ending));
+  const over = { ...session };
+  end(over, reason, now, ending);
+  return over;
 }
