@@ -60,11 +60,16 @@ export interface RelayOptions {
   readonly sieves?: Partial<Record<Side, Sieve>>;
   /** Sides whose TLS ended without close_notify: the stretches of a way through tools share it, for what is between them has no TLS. */
   readonly truncated?: Set<Side>;
-  /**
-   * Asked when a side ends. Answers when its end may be passed on, if it is not that of the peer whose bytes came: then it counts as one
-   * without close_notify. Undefined: it is.
-   */
-  readonly early?: (side: Side) => Promise<void> | undefined;
+  /** Asked when a side ends. Undefined: its end may be passed on now, as it is. */
+  readonly early?: (side: Side) => HeldEnd | undefined;
+}
+
+/** An end that has to wait. */
+export interface HeldEnd {
+  /** When it may be passed on. */
+  readonly until: Promise<void>;
+  /** It is not that of the peer whose bytes came, and counts as one without close_notify. */
+  readonly isEarly: boolean;
 }
 
 export type IdleCounts = "bytes" | "keepalives";
@@ -384,14 +389,18 @@ class Relay implements Task {
     direction.state = "ending";
     const early = this.#options.early?.(side);
     if (early !== undefined) {
-      direction.isEarly = true;
-      this.#hold(direction, early);
+      direction.isEarly = early.isEarly;
+      this.#hold(direction, early.until);
     }
     if (isTruncated) this.#truncated = (this.#truncated ?? new Set()).add(side);
     this.#first ??= side;
     this.#left[side] = "closed";
-    const isCut = direction.isEarly === true || this.#truncated?.has(side) === true;
-    for (const tap of this.#options.taps) tap.end(side, isCut);
+    const isCut = direction.isEarly || this.#truncated?.has(side) === true;
+    const tell = () => {
+      if (!this.#isOver) for (const tap of this.#options.taps) tap.end(side, isCut);
+    };
+    if (early && !early.isEarly) void early.until.then(tell);
+    else tell();
   }
 
   /** What came before has been sent: the other side is told of the end. */
@@ -409,10 +418,9 @@ class Relay implements Task {
   /** `cut`: the code, where no peer's connection has failed. */
   #abort(reason: string | undefined, failure: RelayEnding["failure"], cut?: string): false {
     if (this.#isOver) return false;
-    if (failure) {
-      if (isReset(failure.code)) this.#left[failure.side] = "reset";
-      for (const tap of this.#options.taps) tap.reset(failure.side);
-    }
+    if (failure && isReset(failure.code)) this.#left[failure.side] = "reset";
+    // Where the node itself gives the session up, what the server said may not be whole either.
+    for (const tap of this.#options.taps) tap.reset(failure?.side ?? "server");
     this.#settle(reason ?? this.#blame(failure?.side ?? "client", failure?.code ?? ""), failure, cut);
     this.#up.from.reset();
     this.#up.to.reset();

@@ -132,6 +132,49 @@ for (const [what, said] of [
   });
 }
 
+for (const order of ["before", "after"] as const) {
+  test(`A tool that was killed with an answer unread, which the server had ended, resets the client: the news came ${order} its end`, async (t) => {
+    const { client, server, tools, parting } = await world(t, 1);
+    const [{ a, b }] = tools as [World["tools"][number]];
+    a.on("error", () => undefined);
+    client.write("request");
+    await once(a.resume(), "data");
+    b.write("request");
+    await once(server.resume(), "data");
+    server.end("the whole answer");
+    await once(b.resume(), "end");
+    const reset = resetOf(client);
+    a.write("the whole");
+    const acts = [() => a.end(), () => b.resetAndDestroy()];
+    for (const act of order === "before" ? acts.reverse() : acts) {
+      act();
+      await setImmediate();
+    }
+    assert.equal(await reset, "ECONNRESET");
+    assert.equal((await parting).cut, "ETOOLEND");
+  });
+}
+
+test("A tool that leaves something out of an answer may end it, whether it closes the server's connection or not", async (t) => {
+  for (const closes of [true, false]) {
+    const { client, server, tools, parting } = await world(t, 1);
+    const [{ a, b }] = tools as [World["tools"][number]];
+    client.write("request");
+    await once(a.resume(), "data");
+    b.write("request");
+    await once(server.resume(), "data");
+    server.end("the whole answer");
+    await once(b.resume(), "end");
+    const answer = readAll(client);
+    a.end("the answer");
+    if (closes) b.end();
+    assert.equal(await answer, "the answer");
+    client.end();
+    b.end();
+    assert.equal((await parting).cut, undefined);
+  }
+});
+
 test("The second tool's own answer, after which it leaves both sides, ends as it was meant", async (t) => {
   const { client, server, tools, parting } = await world(t, 2);
   const [first, second] = tools as [World["tools"][number], World["tools"][number]];

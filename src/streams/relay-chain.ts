@@ -1,5 +1,5 @@
 import type { End } from "../engine/end.ts";
-import { type Meter, type RelayEnding, type RelayOptions, relay, type Sieve } from "../engine/relay.ts";
+import { type HeldEnd, type Meter, type RelayEnding, type RelayOptions, relay, type Sieve } from "../engine/relay.ts";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
@@ -19,6 +19,8 @@ export interface RelayHop {
 const ANSWER = 5_000;
 /** ms that a client has to read what a tool has said before it left. */
 const GRACE = 1_000;
+/** ms within which the connections of a program that was killed end one after the other, and the news of it arrive. */
+const MOMENT = 250;
 
 /**
  * Carries bytes between two ends through tools, in order: client, Ta, tool, Tb, …, server. Each stretch is a relay of its own,
@@ -55,6 +57,8 @@ export function relayThrough(
   const meters: Meter[] = [];
   /** What the session's end is called when a tool ended it; undefined: none did. */
   let ownEnd: string | undefined;
+  /** Lets ends of which a tool has left something out pass, by the stretch that tells whether it lives. */
+  const short = new Map<number, () => void>();
   /** The end of the server's side that waits, and what it waits for. */
   let waiting: PromiseWithResolvers<void> | undefined;
   /**
@@ -62,17 +66,21 @@ export function relayThrough(
    * has begun to say, a cut answer would look complete. So the client is told only when the server's side is over: a session that the tool
    * has left on both sides is reset, after a moment for what the tool may have said itself.
    */
-  const earlyEnd = (index: number, side: Side): Promise<void> | undefined => {
+  const earlyEnd = (index: number, side: Side): HeldEnd | undefined => {
     const [behind, tool] = side === "client" ? [index - 1, hops[index - 1]] : [index + 1, hops[index]];
     if (!tool || heard[side].has(behind)) {
       // A peer answers the end that a tool has made with its own.
       if (!told[side]) heard[side].add(index);
-      return undefined;
+      return tool && shortEnd(index, behind, side);
     }
+    const until = ownEndOf(index, side, tool);
+    return until && { until, isEarly: true };
+  };
+  const ownEndOf = (index: number, side: Side, { tool }: RelayHop): Promise<void> | undefined => {
     told[side === "client" ? "server" : "client"] = true;
     if (side === "client") return meter.fromClient > 0 ? Promise.resolve() : undefined;
     if (!broken && !heard.client.has(0) && !heard.server.has(last))
-      ownEnd ??= `The tool ${tool.tool} ended the session by itself`;
+      ownEnd ??= `The tool ${tool} ended the session by itself`;
     // An answer of the tool's own, in the place of the server's.
     if (meter.fromServer === 0 && (meters[index]?.fromServer ?? 0) > 0) return undefined;
     // One that was killed leaves both sides at once.
@@ -83,6 +91,20 @@ export function relayThrough(
       else late = setTimeout(waiting.resolve, patience);
     }
     return waiting.promise;
+  };
+  /**
+   * A tool that has heard the end and passes on less than it was given may have been killed with the rest unread. The kernel resets the
+   * connection on which that came, at about the same time: if the end were told before, a cut answer would look complete.
+   */
+  const shortEnd = (index: number, behind: number, side: Side): HeldEnd | undefined => {
+    const [near, far] = [meters[index]!, meters[behind]!];
+    const isShort = side === "client" ? near.fromClient < far.toServer : near.fromServer < far.toClient;
+    if (!isShort || (partings[behind] && !broken)) return undefined;
+    const { promise: until, resolve } = Promise.withResolvers<void>();
+    short.set(behind, resolve);
+    if (broken) settle(0);
+    else setTimeout(() => broken || resolve(), MOMENT);
+    return { until, isEarly: false };
   };
   const cut = (stretches: readonly number[]) => {
     for (const index of stretches) {
@@ -107,6 +129,7 @@ export function relayThrough(
         return;
       }
       if (!isBroken(parting)) {
+        short.get(index)?.();
         if (waiting && index === last) settle(GRACE);
         return;
       }
@@ -115,7 +138,7 @@ export function relayThrough(
       // Nothing that the server still says reaches the client, but the tools before the break may have an answer of their own.
       const behind = partings.keys().filter((other) => other > index);
       cut(behind.toArray());
-      settle(waiting ? 0 : patience);
+      settle(waiting || short.size > 0 ? 0 : patience);
     };
     /** A bug of ours in one stretch ends all of them. */
     const fail = (error: unknown) => {
