@@ -63,8 +63,8 @@ export class Segments {
   readonly #sink: PacketSink;
   readonly #ends: Readonly<Record<Side, End>>;
   #over = false;
-  /** Who spoke last. */
-  #last: Side | undefined;
+  /** The server has spoken. */
+  #isAnswered = false;
 
   /** Throws ipaddr.js's Error when an address is not an IP literal. */
   constructor({ client, server, sequence }: SegmentOptions, sink: PacketSink) {
@@ -90,7 +90,7 @@ export class Segments {
   data(side: Side, bytes: Uint8Array): void {
     const [from, to] = this.#directed(side);
     if (this.#over || from.ended || from.isCut) return;
-    this.#last = side;
+    if (side === "server") this.#isAnswered = true;
     const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const length = payload.length;
     const most = mostPayload(this.#sink, from);
@@ -107,13 +107,14 @@ export class Segments {
   }
 
   /**
-   * This side sends no more. `isCut`: what it sent may not be whole. If the last word was its own, a reset ends it, once the other side has
-   * nothing to say either. Otherwise a FIN does: many clients leave after the answer without close_notify, and servers answer one with a FIN.
+   * This side sends no more. `isCut`: what it sent may not be whole. Then a reset ends it, once the other side has nothing to say either. But a
+   * FIN does for a client that has been answered, and for a side that answers the other's end: many clients and servers leave without close_notify
+   * then.
    */
   end(side: Side, isCut = false): void {
     const [from, to] = this.#directed(side);
     if (this.#over || from.ended || from.isCut) return;
-    if (isCut && !to.ended && this.#last === side) {
+    if (isCut && !to.ended && !(side === "client" && this.#isAnswered)) {
       from.isCut = true;
       return;
     }
