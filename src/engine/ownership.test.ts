@@ -114,7 +114,7 @@ test("A reset of a receiver that did not read ends a spliced relay, although byt
   const [peer, near] = await endPair(t);
   const [far, socket] = await endAndSocket(t);
   const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-  const over = relay(near, far, { meter, taps: [], idle: 60_000 });
+  const over = relay(near, far, { meter, taps: [], idle: 60_000, plenty: 0 });
   await fill(peer);
   socket.resetAndDestroy();
   assert.equal((await over).failure?.side, "server");

@@ -9,7 +9,7 @@ import { End } from "./end.ts";
 import { END } from "./layer.ts";
 import { SCRATCH } from "./loop.ts";
 import { type Meter, type RelayOptions, relay, type Tap } from "./relay.ts";
-import { endAndSocket, endPair, readBytes, readToEnd, writeAll } from "./test-ends.ts";
+import { endAndSocket, endPair, loop, readBytes, readToEnd, writeAll } from "./test-ends.ts";
 import { until } from "./wait.ts";
 
 const MIB = 1024 * 1024;
@@ -27,7 +27,7 @@ async function between(t: TestContext, options: Partial<RelayOptions> = {}): Pro
   const [near, client] = await endAndSocket(t);
   const [far, server] = await endAndSocket(t);
   const meter: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-  const over = relay(near, far, { meter, taps: [], idle: 60_000, ...options });
+  const over = relay(near, far, { meter, taps: [], idle: 60_000, plenty: 0, ...options });
   return { client, server, ends: [near, far], meter, over };
 }
 
@@ -130,7 +130,7 @@ for (const [way, taps] of [
     const [client, near] = await endPair(t);
     const [far, server] = await endPair(t);
     const meter: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-    const over = relay(near, far, { meter, taps: taps(), idle: 60_000 });
+    const over = relay(near, far, { meter, taps: taps(), idle: 60_000, plenty: 0 });
     client.fin();
     assert.equal((await readToEnd(server)).last, END);
     client.reset();
@@ -303,7 +303,7 @@ async function betweenEnds(t: TestContext, options: Partial<RelayOptions> = {}) 
   const [client, near] = await endPair(t);
   const [far, server] = await endPair(t);
   const meter: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-  const begin = () => relay(near, far, { meter, taps: [], idle: 60_000, ...options });
+  const begin = () => relay(near, far, { meter, taps: [], idle: 60_000, plenty: 0, ...options });
   return { client, server, near, far, meter, begin };
 }
 
@@ -503,6 +503,28 @@ test("No descriptor is left when relays are over, of pipes neither", async (t) =
     server.close();
   }
   assert.equal(open(), before);
+});
+
+test("Small messages are copied; what follows many bytes is moved by the kernel, and arrives in order", async (t) => {
+  const { client, server, meter, over } = await between(t, { plenty: MIB });
+  const [first, many, last] = [randomBytes(1000), randomBytes(2 * MIB), randomBytes(1000)];
+  const whole = digest(server);
+  let sent = 0;
+  for (const [bytes, isCopied] of [
+    [first, true],
+    [many, true],
+    [last, false],
+  ] as const) {
+    loop.scratch.fill(0);
+    client.write(bytes);
+    sent += bytes.length;
+    await eventually("all of them", () => meter.toServer === sent);
+    assert.equal(loop.scratch[0] !== 0 || loop.scratch[1] !== 0, isCopied);
+  }
+  client.end();
+  assert.equal(await whole, createHash("sha256").update(first).update(many).update(last).digest("hex"));
+  server.end();
+  await over;
 });
 
 test("A bug in a tap ends its own relay only, which rejects with it", async (t) => {

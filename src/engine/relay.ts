@@ -62,6 +62,8 @@ export interface RelayOptions {
   readonly truncated?: Set<Side>;
   /** Asked when a side ends. Undefined: its end may be passed on now, as it is. */
   readonly early?: (side: Side) => HeldEnd | undefined;
+  /** As the constant; tests set it. */
+  readonly plenty?: number;
 }
 
 /** An end that has to wait. */
@@ -82,6 +84,9 @@ const TAPPED = 112 * 1024;
 /** What a gate has not let pass is taken off the socket from this length on, in bytes. */
 const PEEKED = 32 * 1024;
 
+/** From so many bytes on a direction has the kernel move them: a pipe costs more than a few small messages. */
+const PLENTY = 256 * 1024;
+
 /** One direction. */
 interface Direction {
   readonly side: Side;
@@ -94,8 +99,8 @@ interface Direction {
   held: number;
   /** Its end is a tool's own. */
   isEarly: boolean;
-  /** An ordinary byte has passed. */
-  hasBegun: boolean;
+  /** Bytes that have passed; urgent ones do not count. */
+  passed: number;
   /** Moves bytes inside of the kernel; undefined: somebody looks at them. */
   splice: Splice | undefined;
   /** Nobody of the relay's looks at them: the kernel may move them once no gate and no layer does. */
@@ -147,7 +152,7 @@ class Relay implements Task {
       state: "open",
       held: 0,
       isEarly: false,
-      hasBegun: false,
+      passed: 0,
       splice: undefined,
       isOpaque,
     });
@@ -228,7 +233,9 @@ class Relay implements Task {
 
   #carry(direction: Direction): number {
     const { from, to } = direction;
-    if (direction.isOpaque && !direction.splice && isBare(from) && isBare(to)) direction.splice = new Splice(from, to);
+    const { plenty = PLENTY } = this.#options;
+    const isDue = direction.isOpaque && !direction.splice && direction.passed >= plenty;
+    if (isDue && isBare(from) && isBare(to)) direction.splice = new Splice(from, to);
     const { splice } = direction;
     if (splice) {
       const moved = this.#spliced(direction, splice);
@@ -283,7 +290,7 @@ class Relay implements Task {
     const { ungated } = from;
     const keepsMark = mayBeUrgent(from);
     // In front of all others it would have hidden the beginning of TLS from whoever judged the first bytes, but not from the receiver.
-    const isUrgent = keepsMark && direction.hasBegun && from.isAtUrgent();
+    const isUrgent = keepsMark && direction.passed > 0 && from.isAtUrgent();
     const room = isUrgent ? 1 : Math.min(this.#budget, ungated || SCRATCH);
     let length = 0;
     let last = 1;
@@ -346,14 +353,14 @@ class Relay implements Task {
       to.writeUrgent(at);
       return;
     }
-    direction.hasBegun = true;
+    direction.passed += bytes.length;
     to.write(at, bytes.length);
   }
 
   #spliced(direction: Direction, splice: Splice): number {
     const moved = splice.move();
     if (moved > 0) {
-      direction.hasBegun = true;
+      direction.passed += moved;
       this.#count(direction.side, moved);
     }
     if (moved === END) this.#hasEnded(direction, false);

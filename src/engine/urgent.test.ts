@@ -23,7 +23,7 @@ async function relayed(t: TestContext, taps: readonly Tap[] = [], gate?: Gate) {
   const [far, other] = await endPair(t);
   near.gate = gate;
   const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-  const over = relay(near, far, { meter, taps, idle: 60_000 });
+  const over = relay(near, far, { meter, taps, idle: 60_000, plenty: 0 });
   return { peer, near, other, over, meter };
 }
 
