@@ -66,24 +66,46 @@ describe("A delay that falls because nothing is decrypted is not believed at onc
     ]);
   });
 
-  test("After 10 s it is put to the test with half of the sessions, and after relapses ever later", () => {
+  test("After 10 s it is put to the test, with few of the sessions, then with half, and after relapses ever later", () => {
     const gauge = new Gauge("eventLoopDelay");
     follow(gauge, [
       [10_000, 70, 900, "all"],
       [19_900, 0, 900, "all"],
       [20_100, 0, 900, "half"],
-      [20_500, 0, 900, "half"],
-      // Half of the sessions are too many, too: all of them would wait twice as long.
-      [20_550, 31, 900, "all"],
-      [40_500, 0, 900, "all"],
-      [40_600, 0, 900, "half"],
-      [41_000, 0, 900, "half"],
-      [41_200, 0, 900, "none"],
-      // All are too many.
-      [41_600, 65, 900, "all"],
-      [81_500, 0, 900, "all"],
-      [81_700, 0, 900, "half"],
     ]);
+    assert.equal(gauge.every, 8);
+    // All of them would wait four times as long at least.
+    follow(gauge, [
+      [20_200, 14, 900, "half"],
+      [20_300, 15, 900, "all"],
+      [40_200, 0, 900, "all"],
+      [40_400, 0, 900, "half"],
+    ]);
+    assert.equal(gauge.every, 8);
+    follow(gauge, [[40_650, 0, 900, "half"]]);
+    assert.equal(gauge.every, 2);
+    // Half of the sessions are too many, too: all of them would wait twice as long.
+    follow(gauge, [
+      [40_900, 29, 900, "half"],
+      [41_000, 31, 900, "all"],
+      [80_900, 0, 900, "all"],
+      [81_100, 0, 900, "half"],
+      [81_800, 0, 900, "half"],
+      [81_900, 0, 900, "none"],
+      // All are too many.
+      [82_000, 65, 900, "all"],
+      [121_900, 0, 900, "all"],
+      [122_100, 0, 900, "half"],
+    ]);
+  });
+
+  test("When fewer come, half of the sessions are decrypted at once", () => {
+    const gauge = new Gauge("eventLoopDelay");
+    follow(gauge, [
+      [10_000, 70, 900, "all"],
+      [12_000, 0, 740, "half"],
+    ]);
+    assert.equal(gauge.every, 2);
   });
 
   test("Without new sessions, as beside one long pause, the value alone counts", () => {

@@ -15,8 +15,14 @@ const FALL_BY_BYPASSING: readonly Load[] = ["eventLoopDelay", "cpu"];
 const PATIENCE = { first: 10_000, longest: 40_000 };
 /** ms after its end within which another overload is a relapse. */
 const RELAPSE = 30_000;
-/** ms for which half of the new sessions are decrypted before all are, when the fall is put to the test. */
-const TRIAL = 500;
+/**
+ * How the fall is put to the test, in ms: first with few of the new sessions, which do no harm if the node can do no more, then with half
+ * of them.
+ */
+const TRIAL = { few: 250, half: 500 };
+/** One new session of `every` is decrypted. With all of them a delay would be so many `times` as long at least. */
+const FEW = { every: 8, times: 4 };
+const HALF = { every: 2, times: 2 };
 /** ms after the threshold was met in which the rate of new sessions becomes fully known. */
 const WINDOW = 1_000;
 /** ms for which the rate must be lower to count as such: a busy worker accepts sessions in bursts. */
@@ -42,6 +48,8 @@ export function levelAt(before: OverloadLevel, value: number, threshold: number)
 export class Gauge {
   readonly load: Load;
   #level: OverloadLevel = "none";
+  /** What "half" means now. */
+  #part = HALF;
   /** When the level changed. */
   #since = Number.NEGATIVE_INFINITY;
   /** When the threshold was met last, the rate of new sessions then, and until when a fall is not believed. */
@@ -58,14 +66,20 @@ export class Gauge {
     return this.#level;
   }
 
+  /** At "half" one new session of so many is decrypted. */
+  get every(): number {
+    return this.#part.every;
+  }
+
   look(measured: number, threshold: number, moment: Moment): OverloadLevel {
     const before = this.#level;
-    // With every second session decrypted there is such a delay: with all of them it would be twice as long at least.
-    const value = before === "half" && this.load === "eventLoopDelay" ? 2 * measured : measured;
+    const value = before === "half" && this.load === "eventLoopDelay" ? this.#part.times * measured : measured;
     const counted = FALL_BY_BYPASSING.includes(this.load) ? this.#believed(value, threshold, moment) : value;
     this.#level = levelAt(before, counted, threshold);
     if (value >= threshold && before !== "all") this.#meet(moment, before === "half");
     if (this.#level !== before) this.#since = moment.now;
+    const isTrial = FALL_BY_BYPASSING.includes(this.load) && moment.now >= this.#met.until;
+    this.#part = isTrial && moment.now - this.#since < TRIAL.few ? FEW : HALF;
     return this.#level;
   }
 
@@ -87,7 +101,7 @@ export class Gauge {
       if (rate >= this.#lately.rate || now - this.#lately.at > LULL) this.#lately = { rate, at: now };
       return met === 0 ? value : Math.max(value, (threshold * Math.min(this.#lately.rate, met)) / met);
     }
-    const isTrying = this.#level === "all" || now - this.#since < TRIAL;
+    const isTrying = this.#level === "all" || now - this.#since < TRIAL.few + TRIAL.half;
     return isTrying ? Math.max(value, threshold * BELOW_MIDDLE) : value;
   }
 }

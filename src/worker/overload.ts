@@ -38,7 +38,8 @@ export class Overload {
   readonly #rate = new Rate();
   readonly #counts = { bypassed: 0, dropped: 0 };
   #level: OverloadLevel = "none";
-  #isOdd = false;
+  /** New sessions in a row that were not decrypted while some are. */
+  #spared = 0;
   #timer: NodeJS.Timeout | undefined;
   #lastArrival = 0;
   /** The part of the memory that the whole node uses: the supervisor knows it. */
@@ -86,11 +87,11 @@ export class Overload {
   judge(waited: boolean): string | undefined {
     this.look();
     if (this.#level === "none" || (waited && this.#level === "half")) return undefined;
-    if (this.#level === "half") {
-      this.#isOdd = !this.#isOdd;
-      if (!this.#isOdd) return undefined;
-    }
     const gauge = this.#gauges.find(({ level }) => level === this.#level)!;
+    if (this.#level === "half") {
+      this.#spared = (this.#spared + 1) % gauge.every;
+      if (this.#spared === 0) return undefined;
+    }
     return reasonOf(gauge.load, this.#thresholds()[gauge.load] ?? 0);
   }
 
