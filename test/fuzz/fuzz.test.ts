@@ -45,6 +45,8 @@ test("An error that is no refusal, and memory that stays in use, are failures", 
   const { failure } = await hunt(failing, { seed: 1, inputs: 1_000 });
   assert.ok(failure && failure.error instanceof assert.AssertionError);
   assert.deepEqual(inputOf(failing, 1, failure.run).input, failure.input);
+  const later = await hunt(failing, { seed: 1, from: failure.run, inputs: 1_000 });
+  assert.deepEqual([later.inputs, later.failure?.run], [1, failure.run]);
   const kept: Buffer[] = [];
   const keeping = { ...failing, read: () => void kept.push(Buffer.alloc(64 * 1024)) };
   const collect = () => undefined;

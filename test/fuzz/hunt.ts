@@ -26,6 +26,8 @@ export interface Hunt {
 export interface HuntOptions {
   readonly seed: number;
   readonly inputs: number;
+  /** The number of the first; 0 where it is absent. */
+  readonly from?: number;
   /** Collects garbage; undefined: growth is not measured. */
   readonly collect?: (() => void) | undefined;
   /** Called before each input, so that somebody else may notice one that never ends. */
@@ -55,14 +57,15 @@ export function inputOf(
 }
 
 /** Gives a parser this many inputs. Stops at the first failure. */
-export async function hunt(parser: Parser, { seed, inputs, collect, onRun }: HuntOptions): Promise<Hunt> {
+export async function hunt(parser: Parser, { seed, inputs, from = 0, collect, onRun }: HuntOptions): Promise<Hunt> {
   const start = cpuTime();
-  let [refused, slowest, base, run] = [0, 0, undefined as number | undefined, 0];
+  let [refused, slowest, base, run] = [0, 0, undefined as number | undefined, from];
+  const end = from + inputs;
   let failure: Failure | undefined;
   const begun: Promise<Attempt>[] = [];
-  for (; run < inputs && !failure; run += 1) {
-    if (run === WARM_UP) base = memory(collect);
-    while (begun.length < (parser.atOnce ?? 1) && run + begun.length < inputs) {
+  for (; run < end && !failure; run += 1) {
+    if (run === from + WARM_UP) base = memory(collect);
+    while (begun.length < (parser.atOnce ?? 1) && run + begun.length < end) {
       onRun?.(run + begun.length);
       begun.push(attempt(parser, seed, run + begun.length));
     }
@@ -77,10 +80,10 @@ export async function hunt(parser: Parser, { seed, inputs, collect, onRun }: Hun
   const ms = cpuTime() - start;
   const growth = base === undefined ? 0 : (memory(collect) ?? base) - base;
   if (!failure && growth > MOST_GROWTH) {
-    const error = new Error(`after ${run} inputs ${growth} bytes more are in use`);
+    const error = new Error(`after ${run - from} inputs ${growth} bytes more are in use`);
     failure = { parser: parser.name, run: run - 1, input: inputOf(parser, seed, run - 1).input, error };
   }
-  return { parser: parser.name, inputs: run, refused, ms, slowest, growth, failure };
+  return { parser: parser.name, inputs: run - from, refused, ms, slowest, growth, failure };
 }
 
 interface Attempt {

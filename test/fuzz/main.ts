@@ -12,6 +12,7 @@ import { PARSERS } from "./parsers.ts";
  * the command that repeats it, and the others go on. Ends with 1 if one failed.
  *
  * --inputs N      for each parser, 100,000 by default; slow ones get fewer, unless --all
+ * --from N        begins with this input, 0 by default: a long run in parts
  * --only PARSER   this one alone; may be repeated
  * --seed S        which damage, by default another one each time
  * --all           the slow ones get as many
@@ -22,14 +23,16 @@ import { PARSERS } from "./parsers.ts";
 
 /** An input that has not ended by then never will, in ms. */
 const HANG = 30_000;
+/** ms by which a look for hangs may be late. */
+const LATE = 5_000;
 /** The most memory of one parser's thread, in MiB. */
 const MEMORY = 512;
 
 const values = readOptions();
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-const inputs = Number(values.inputs);
-if (!Number.isSafeInteger(inputs) || inputs < 1 || !Number.isSafeInteger(seed)) {
-  stop("Cannot fuzz: --inputs and --seed need whole numbers, and --inputs one above 0");
+const [inputs, from] = [Number(values.inputs), Number(values.from)];
+if (![inputs, from, seed].every(Number.isSafeInteger) || inputs < 1 || from < 0) {
+  stop("Cannot fuzz: --inputs, --from and --seed need whole numbers, --inputs one above 0, --from none below");
 }
 const unknown = values.only.filter((name) => !PARSERS.some((parser) => parser.name === name));
 if (unknown.length > 0) stop(`Cannot fuzz ${unknown.join(", ")}: no parser has this name; --list names them`);
@@ -64,7 +67,7 @@ async function huntInThread(parser: Parser, count: number): Promise<Hunt> {
   const run = new Int32Array(new SharedArrayBuffer(4));
   const start = performance.now();
   const thread = new Worker(new URL("thread.ts", import.meta.url), {
-    workerData: { name: parser.name, seed, inputs: count, run },
+    workerData: { name: parser.name, seed, inputs: count, from, run },
     resourceLimits: { maxOldGenerationSizeMb: MEMORY },
   });
   const { promise, resolve } = Promise.withResolvers<Hunt>();
@@ -72,13 +75,15 @@ async function huntInThread(parser: Parser, count: number): Promise<Hunt> {
     const at = Atomics.load(run, 0);
     const failure = { parser: parser.name, run: at, input: inputOf(parser, seed, at).input, error: new Error(why) };
     const ms = performance.now() - start;
-    resolve({ parser: parser.name, inputs: at + 1, refused: 0, ms, slowest: ms, growth: 0, failure });
+    resolve({ parser: parser.name, inputs: at - from + 1, refused: 0, ms, slowest: ms, growth: 0, failure });
   };
-  let last = -1;
+  let [last, lookedAt] = [-1, start];
   const watch = setInterval(() => {
     const now = Atomics.load(run, 0);
-    if (now === last) lost(`it has not ended after ${HANG} ms`);
-    last = now;
+    // A look that comes late: the whole process was stopped for a time.
+    const isLate = performance.now() - lookedAt > HANG + LATE;
+    if (now === last && !isLate) lost(`it has not ended after ${HANG} ms`);
+    [last, lookedAt] = [now, performance.now()];
   }, HANG);
   thread.on("message", (found: Hunt) => resolve(found));
   thread.on("error", (error) => lost(error instanceof Error ? `${error.name}: ${error.message}` : String(error)));
@@ -116,6 +121,7 @@ function readOptions() {
     return parseArgs({
       options: {
         inputs: { type: "string", default: "100000" },
+        from: { type: "string", default: "0" },
         only: { type: "string", multiple: true, default: [] },
         seed: { type: "string" },
         all: { type: "boolean", default: false },

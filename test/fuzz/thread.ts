@@ -3,11 +3,16 @@ import { hunt } from "./hunt.ts";
 import { PARSERS } from "./parsers.ts";
 
 /** One parser's hunt, in a thread of its own: see `main.ts`. */
-const { name, seed, inputs, run } = workerData as { name: string; seed: number; inputs: number; run: Int32Array };
+const { name, run, ...options } = workerData as {
+  readonly name: string;
+  readonly seed: number;
+  readonly inputs: number;
+  readonly from: number;
+  readonly run: Int32Array;
+};
 const parser = PARSERS.find((one) => one.name === name)!;
 const found = await hunt(parser, {
-  seed,
-  inputs,
+  ...options,
   collect: globalThis.gc && (() => void globalThis.gc!()),
   onRun: (at) => void Atomics.store(run, 0, at),
 });
