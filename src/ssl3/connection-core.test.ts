@@ -294,6 +294,15 @@ test("Only a few HelloRequests are ignored", () => {
   assert.equal(hear(client, request).error?.alert, ALERTS.unexpected_message);
 });
 
+test("A message may not be cut into records without end", () => {
+  const server = serverOf();
+  const whole = hello(Array.from({ length: 15_000 }, () => 0x002f)).subarray(5);
+  const pieces = Buffer.concat(Array.from(whole, (byte) => record(HANDSHAKE, 0x0300, Buffer.of(byte))));
+  const { error } = hear(server, pieces);
+  assert.equal(error?.alert, ALERTS.unexpected_message);
+  assert.match(error.message, /more than 20000 records without data$/);
+});
+
 test("A handshake message may not be interrupted, nor span a change of keys", () => {
   const interrupted = clientOf();
   hear(interrupted, record(HANDSHAKE, 0x0300, Buffer.from([2, 0])));

@@ -25,6 +25,8 @@ const FATAL = 2;
 const MAX_WARNINGS = 5;
 /** The most HelloRequests that are ignored, in all. */
 const MAX_HELLO_REQUESTS = 20;
+/** The most records without data, in all and later between data: a message may be cut into as many as it has bytes. */
+const MAX_RECORDS = 20_000;
 
 /** The part of a connection that both roles share. The public methods that Connection does not have are for the roles. */
 export class ConnectionCore implements Connection {
@@ -39,6 +41,7 @@ export class ConnectionCore implements Connection {
   #isOver = false;
   #warnings = 0;
   #helloRequests = 0;
+  #records = 0;
   #outgoing: Buffer[] = [];
   #established: Established | undefined;
   #certificateRequested = false;
@@ -96,6 +99,11 @@ export class ConnectionCore implements Connection {
   }
 
   *#onRecord(contentType: number, content: Buffer): Generator<ConnectionEvent, void> {
+    this.#records += 1;
+    if (this.#records > MAX_RECORDS) {
+      const reason = `The ${this.#peer} sent more than ${MAX_RECORDS} records without data`;
+      throw new PeerError(reason, ALERTS.unexpected_message);
+    }
     if (contentType !== CONTENT_TYPES.handshake && this.#joiner.isIncomplete) {
       throw new PeerError(
         "Cannot read a handshake message: a record of another type interrupts it",
@@ -107,6 +115,7 @@ export class ConnectionCore implements Connection {
       this.#advance(this.#peer, "application_data");
       if (content.length === 0) return;
       this.#warnings = 0;
+      this.#records = 0;
       yield { kind: "data", bytes: content };
     } else if (contentType === CONTENT_TYPES.change_cipher_spec) this.#onChangeCipherSpec(content);
     // Hashed without its length: RFC 5246, appendix E.2.
