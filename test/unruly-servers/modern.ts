@@ -1,77 +1,130 @@
-import { make } from "../../src/pki/x509/test-chain.ts";
 import { fatalAlert } from "../../src/wire/alert.ts";
-import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../../src/wire/numbers.ts";
 import { record } from "../../src/wire/record.ts";
 import { u8, u16, vector8, vector16, vector24 } from "../../src/wire/writer.ts";
-import { RETRY } from "../recorded/client-hello/build.ts";
+import {
+  certificate,
+  cookie,
+  encrypted,
+  encryptedExtensions,
+  FINISHED,
+  modern,
+  retry,
+  retryWith,
+  share,
+  signature,
+  VERSION_13,
+} from "./flights.ts";
 import {
   type Breach,
   block,
   change,
-  type Extension,
-  type HelloFields,
   inRecord,
   many,
   message,
   NONE,
   olderHello as old,
   protocols,
-  type Script,
-  serverHello,
-  Tls13,
+  type Tls13,
   UNKNOWN,
   X25519,
 } from "./scripted-server.ts";
 
 const tail = (hex: string) => Buffer.concat([Buffer.alloc(24, 7), Buffer.from(hex, "hex")]);
 
-const VERSION_13: Extension = [43, u16(0x0304)];
-const share = (key: Uint8Array, group = X25519): Extension => [51, Buffer.concat([u16(group), vector16(key)])];
+/** Extensions of other messages, which a ServerHello, a HelloRetryRequest or EncryptedExtensions must not have. */
+const MISPLACED: readonly Breach[] = [
+  ["a share twice", modern({}, (own) => [VERSION_13, own, own]), "illegal_parameter"],
+  ["its version twice", modern({}, (own) => [VERSION_13, VERSION_13, own]), "illegal_parameter"],
+  ["renegotiation_info", modern({}, (own) => [VERSION_13, own, [0xff01, vector8()]]), "illegal_parameter"],
+  ["extended_master_secret", modern({}, (own) => [VERSION_13, own, [23, NONE]]), "illegal_parameter"],
+  ["a cookie", modern({}, (own) => [VERSION_13, own, cookie]), "illegal_parameter"],
+  ["GREASE in TLS 1.3", modern({}, (own) => [VERSION_13, own, [0x0a0a, NONE]]), "unsupported_extension"],
+  ["a HelloRetryRequest with ALPN", [retry(cookie, protocols("h2"))], "illegal_parameter"],
+  ["a HelloRetryRequest with a pre-shared key", [retry(cookie, [41, u16(0)])], "illegal_parameter"],
+  ["a HelloRetryRequest with two groups", [retry([51, u16(23)], [51, u16(23)])], "illegal_parameter"],
+  ["a HelloRetryRequest with a key", [retry(share(Buffer.alloc(32, 4)))], "decode_error"],
+  ...([1, 19, 20, 28, 57, 17_513, 0xfe0d] as const).map(
+    (type): Breach => [
+      `EncryptedExtensions with ${type}`,
+      encrypted(encryptedExtensions([type, Buffer.alloc(1, 1)])),
+      "unsupported_extension",
+    ],
+  ),
+  ...([5, 11, 13, 18, 21, 23, 27, 35, 43, 44, 45, 49] as const).map(
+    (type): Breach => [
+      `EncryptedExtensions with ${type}`,
+      encrypted(encryptedExtensions([type, NONE])),
+      "illegal_parameter",
+    ],
+  ),
+  [
+    "EncryptedExtensions with a protocol twice",
+    encrypted(encryptedExtensions(protocols("h2"), protocols("h2"))),
+    "illegal_parameter",
+  ],
+  [
+    "a Certificate with a timestamp",
+    encrypted(encryptedExtensions(), certificate([[18, vector16(vector16(u8(0)))]])),
+    "unsupported_extension",
+  ],
+  [
+    "a Certificate with a staple twice",
+    encrypted(
+      encryptedExtensions(),
+      certificate([
+        [5, NONE],
+        [5, NONE],
+      ]),
+    ),
+    "illegal_parameter",
+  ],
+];
 
-/** A ServerHello of TLS 1.3, which answers the client's as it should but for these fields. */
-function modern(
-  fields: HelloFields,
-  extensions: (own: Extension) => readonly Extension[] = (own) => [VERSION_13, own],
-): Script {
-  const own = share(new Tls13().share);
-  return [
-    ({ sessionId }) => inRecord(serverHello({ suite: 0x1301, sessionId, extensions: extensions(own), ...fields })),
-  ];
-}
-
-/** The same, and behind it what only the keys can read. */
-function encrypted(...flight: readonly (Buffer | ((keys: Tls13) => Buffer))[]): Script {
-  return [
-    (client) => {
-      const keys = new Tls13();
-      const extensions = [VERSION_13, share(keys.share)];
-      const hello = serverHello({ suite: 0x1301, sessionId: client.sessionId, extensions });
-      keys.begin(client, hello);
-      const parts = flight.map((part) =>
-        typeof part === "function" ? part(keys) : keys.encrypt(CONTENT_TYPES.handshake, part),
-      );
-      return Buffer.concat([inRecord(hello), ...parts]);
-    },
-  ];
-}
-
-const retry =
-  (...extensions: readonly Extension[]) =>
-  (client: { readonly sessionId: Buffer }): Buffer =>
-    inRecord(
-      serverHello({
-        suite: 0x1301,
-        random: RETRY,
-        sessionId: client.sessionId,
-        extensions: [VERSION_13, ...extensions],
-      }),
-    );
-const cookie: Extension = [44, vector16(Buffer.from("again"))];
-
-const encryptedExtensions = (...extensions: readonly Extension[]) => message(8, block(extensions));
-const LEAF = (await make({ subject: "CN=unruly.test" })).der;
-const certificate = (entry: readonly Extension[], context: Buffer = NONE) =>
-  message(HANDSHAKE_TYPES.certificate, vector8(context), vector24(vector24(LEAF), block(entry)));
+/** What comes between a HelloRetryRequest and the Finished. */
+const DISORDERED: readonly Breach[] = [
+  [
+    "a HelloRetryRequest with another session ID",
+    retryWith({ sessionId: Buffer.alloc(32, 9) }, VERSION_13, cookie),
+    "illegal_parameter",
+  ],
+  ["a HelloRetryRequest with compression", retryWith({ compression: 1 }, VERSION_13, cookie), "illegal_parameter"],
+  ["a HelloRetryRequest without a version", retryWith({}, cookie), "missing_extension"],
+  ["a HelloRetryRequest of TLS 1.2", retryWith({}, [43, u16(0x0303)], cookie), "illegal_parameter"],
+  ["a HelloRetryRequest with an empty cookie", [retry([44, vector16()])], "illegal_parameter"],
+  ["another group than it asked for", [retry([51, u16(23)]), ...modern({})], "illegal_parameter"],
+  ["TLS 1.2 behind its HelloRetryRequest", [retry(cookie), ...old({})], "protocol_version", "handshake_failure"],
+  [
+    "a suite of TLS 1.2 in its HelloRetryRequest and its hello",
+    [...retryWith({ suite: 0xc02b }, VERSION_13, cookie), ...modern({ suite: 0xc02b })],
+    "illegal_parameter",
+  ],
+  ["EncryptedExtensions twice", encrypted(encryptedExtensions(), encryptedExtensions()), "unexpected_message"],
+  ["its Finished without a Certificate", encrypted(encryptedExtensions(), FINISHED), "unexpected_message"],
+  ["a ticket in the handshake", encrypted(encryptedExtensions(), message(4, Buffer.alloc(20))), "unexpected_message"],
+  ["a KeyUpdate in the handshake", encrypted(encryptedExtensions(), message(24, u8(0))), "unexpected_message"],
+  ["a signature without a Certificate", encrypted(encryptedExtensions(), signature(0x0403)), "unexpected_message"],
+  ["a Certificate without any", encrypted(encryptedExtensions(), message(11, vector8(), vector24())), "decode_error"],
+  ["a signature with SHA-1", encrypted(encryptedExtensions(), certificate([]), signature(0x0203)), "illegal_parameter"],
+  [
+    "a signature with PKCS #1",
+    encrypted(encryptedExtensions(), certificate([]), signature(0x0401)),
+    "illegal_parameter",
+  ],
+  [
+    "a signature of another key's kind",
+    encrypted(encryptedExtensions(), certificate([]), signature(0x0807)),
+    "illegal_parameter",
+  ],
+  ["a signature that is none", encrypted(encryptedExtensions(), certificate([]), signature(0x0403)), "decrypt_error"],
+  ["data in the handshake", encrypted((keys) => keys.encrypt(23, u8(1))), "unexpected_message"],
+  ["a heartbeat", encrypted((keys) => keys.encrypt(24, Buffer.of(1, 0x40, 0))), "unexpected_message"],
+  ["an empty alert", encrypted((keys) => keys.encrypt(21, NONE)), "unexpected_message"],
+  [
+    "a flood of encrypted warnings",
+    encrypted(...Array.from({ length: 50 }, () => (keys: Tls13) => keys.encrypt(21, Buffer.of(1, 90)))),
+    "unexpected_message",
+  ],
+];
 
 /** To a client of TLS 1.3. */
 export const MODERN: readonly Breach[] = [
@@ -167,4 +220,6 @@ export const MODERN: readonly Breach[] = [
   ["a flood of change_cipher_spec", encrypted(() => many(100, change())), "unexpected_message"],
   ["change_cipher_spec in encryption", encrypted((keys) => keys.encrypt(20, u8(1))), "unexpected_message"],
   ["an alert that is cut off", [() => record(21, 0x0303, fatalAlert(40).subarray(5, 6))], "unexpected_message"],
+  ...MISPLACED,
+  ...DISORDERED,
 ];
