@@ -8,7 +8,7 @@ import { createClientHelloReader } from "../../src/wire/client-hello-reader.ts";
 import { GET, opensslClient } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
-import { type Nginx, nginx } from "../peers.ts";
+import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
 import { run, scratch } from "../processes.ts";
 import { type Tap, tap } from "../tap.ts";
@@ -23,11 +23,13 @@ describe("TLS posture", needs("openssl", "nginx-light", "sslscan", "testssl.sh")
   const webs = new Map<string, Nginx>();
   let node: TestNode;
   let behind: Tap;
+  let older: Origin;
 
   before(async () => {
     const pki = await makePki();
     for (const type of KEY_TYPES) webs.set(type, await nginx(pki.server[type], "ssl_early_data on;"));
     behind = await tap(webs.get("ecdsa")!.port);
+    older = await opensslServer(pki.server.rsa, { version: "TLSv1.2" });
     node = await startNode({
       trust: [pki.root.certificate],
       config: { resumption: { identifiers: true, tickets: true } },
@@ -35,12 +37,14 @@ describe("TLS posture", needs("openssl", "nginx-light", "sslscan", "testssl.sh")
         rsa: webs.get("rsa")!.port,
         ecdsa: webs.get("ecdsa")!.port,
         early: behind.port,
+        older: older.port,
       },
     });
   });
   after(async () => {
     await node?.stop();
     behind?.close();
+    await older?.process.stop();
     for (const { process } of webs.values()) await process.stop();
   });
 
@@ -98,6 +102,15 @@ describe("TLS posture", needs("openssl", "nginx-light", "sslscan", "testssl.sh")
       );
     });
   }
+
+  test("Both legs have the extended master secret of RFC 7627", async () => {
+    const way = { port: node.forward("older") };
+    const name = `extended.${DOMAIN}`;
+    const { code, stdout, stderr } = await opensslClient({ way, name, roots: node.primary, version: "TLSv1.2" });
+    assert.equal(code, 0, stderr);
+    // What the client says of its session, and the server's page of its own.
+    assert.deepEqual(stdout.match(/Extended master secret: \w+/g), Array(2).fill("Extended master secret: yes"));
+  });
 
   test("Early data with a valid ticket is not read, and the node neither invites nor sends any", async () => {
     const folder = scratch();
