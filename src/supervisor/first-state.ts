@@ -65,6 +65,18 @@ export async function createState(
   const { config } = loaded;
   const sessions = new LiveTable();
   const demanding = createKnownServers(10_000);
+  const disk = new Disk();
+  steps.push(() => disk.close());
+  const history = openHistory({
+    disk,
+    file: join(config.dataDir, "history.db"),
+    keepAge: config.history.keep,
+    keepSessions: config.history.sessions,
+    log,
+  });
+  steps.push(() => history.close());
+  // Before the store: what it says first needs the state, which the lines below make at once.
+  await history.opened;
   const sharing = await Sharing.open({
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),
@@ -81,17 +93,6 @@ export async function createState(
     },
   });
   steps.push(() => sharing.close());
-  const disk = new Disk();
-  steps.push(() => disk.close());
-  const history = openHistory({
-    disk,
-    file: join(config.dataDir, "history.db"),
-    keepAge: config.history.keep,
-    keepSessions: config.history.sessions,
-    log,
-  });
-  steps.push(() => history.close());
-  await history.opened;
   const series = new Series({ file: join(config.dataDir, "series.bin"), log, sample: () => sampleOf(state) });
   steps.push(() => series.close());
   const audit = openAudit({
