@@ -3,13 +3,14 @@ import type { Session } from "../sessions/record.ts";
 import type { Position, SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
 import { isUnusable } from "./database.ts";
+import type { SessionRow } from "./history-schema.ts";
 import { type HistoryStore, openStore } from "./history-store.ts";
 import { RetentionClock } from "./retention-clock.ts";
 
 /** What is asked of the history's thread. Each answer says how the database does. */
 export interface HistoryCalls {
   /** Writes these records, and removes some of those that are too old or too many. undefined: it cannot be written now. */
-  write(sessions: readonly Session[], keep: Keep): Report<true>;
+  write(rows: readonly SessionRow[], keep: Keep): Report<true>;
   find(id: string): Report<Session | undefined>;
   /** The other reads are those of the store. */
   numbers(query: SessionQuery, limit: number, until?: Position): Report<readonly number[]>;
@@ -47,11 +48,11 @@ export function serveHistory(file: string): HistoryCalls {
   let clock: RetentionClock | undefined;
   const read = <Value>(act: (store: HistoryStore) => Value) => database.report(database.use("read", act));
   return {
-    write(sessions, { age, sessions: most, wall, passed }) {
+    write(rows, { age, sessions: most, wall, passed }) {
       const written = database.use("write", (store) => {
-        store.write(sessions);
+        store.write(rows);
         clock ??= new RetentionClock(store.newest(), wall, passed);
-        store.forget(clock.now(wall, passed) - age, most, sessions.length);
+        store.forget(clock.now(wall, passed) - age, most, rows.length);
         return true as const;
       });
       return database.report(written);

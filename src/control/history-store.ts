@@ -1,11 +1,11 @@
 import type { DatabaseSync } from "node:sqlite";
 import { Cache, ENTRY_BYTES } from "../cache.ts";
 import type { Session } from "../sessions/record.ts";
-import { hostsOf, type Position, type SessionQuery } from "../sessions/search.ts";
+import type { Position, SessionQuery } from "../sessions/search.ts";
 import { finish } from "../sessions/session.ts";
 import { openDatabase, transaction } from "./database.ts";
 import { addMatchers, conditionsOf } from "./history-query.ts";
-import { endingColumns, MIGRATIONS, recordOf } from "./history-schema.ts";
+import { MIGRATIONS, recordOf, type SessionRow } from "./history-schema.ts";
 
 /** The most sessions that one call of `forget` removes beyond twice those that were just written: what goes is gone. */
 const FORGET_STEP = 50;
@@ -44,22 +44,19 @@ export class HistoryStore {
     return this.#size;
   }
 
-  /** Writes these records; one with a known id replaces the earlier record. */
-  write(sessions: readonly Session[]): void {
-    if (sessions.length === 0) return;
+  /** Writes these sessions; one with a known id replaces the earlier record. */
+  write(rows: readonly SessionRow[]): void {
+    if (rows.length === 0) return;
+    const { known, insert, update, linkHost } = this.#sql;
     let added = 0;
     transaction(this.#database, () => {
-      for (const session of sessions) {
-        const { known, insert, update, linkHost } = this.#sql;
-        const { id, start, end, listener, client, state, verdict } = session;
-        const subject = session.certificate?.subject ?? null;
-        const facts = [end, state, verdict, subject, ...endingColumns(session), JSON.stringify(session)] as const;
+      for (const { id, birth, rest, hosts } of rows) {
         let number = known.get(id)?.["number"];
         if (number === undefined) {
-          number = insert.run(id, start, listener, client.address.toLowerCase(), ...facts).lastInsertRowid;
+          number = insert.run(id, ...birth, ...rest).lastInsertRowid;
           added += 1;
-        } else update.run(...facts, number);
-        for (const host of hostsOf(session)) linkHost.run(this.#numberOf(host), number);
+        } else update.run(...rest, number);
+        for (const host of hosts) linkHost.run(this.#numberOf(host), number);
       }
     });
     this.#size += added;

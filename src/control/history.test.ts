@@ -10,7 +10,7 @@ import type { Session } from "../sessions/record.ts";
 import { compareSessions, compileQuery, type SessionQuery } from "../sessions/search.ts";
 import { Disk } from "./disk.ts";
 import { type History, type HistoryOptions, openHistory } from "./history.ts";
-import { MIGRATIONS } from "./history-schema.ts";
+import { MIGRATIONS, rowOf } from "./history-schema.ts";
 import { openStore } from "./history-store.ts";
 import { QUIET, testSession } from "./test-operations.ts";
 
@@ -108,7 +108,7 @@ test("Sessions since a time are given a few at a time, each once, also those tha
 test("Records of earlier versions, with every name of a certificate, are shown within the bound", async () => {
   const names = Array.from({ length: 10_500 }, (_, index) => `host-${index}.example`);
   const store = openStore(join(root, "early.db"), false);
-  store.write([ended("old", 1000, { certificate: { ...CERTIFICATE, subject: "CN=a", names } })]);
+  store.write([rowOf(ended("old", 1000, { certificate: { ...CERTIFICATE, subject: "CN=a", names } }))]);
   const [found] = store.records(store.numbers({}, 10));
   assert.deepEqual([found?.certificate?.names.length, found?.certificate?.nameCount], [64, 10_500]);
   store.close();
@@ -117,7 +117,7 @@ test("Records of earlier versions, with every name of a certificate, are shown w
 test("A record of an earlier version has what has come since, with its default", async () => {
   const store = openStore(join(root, "earlier.db"), false);
   const { page: _, clientLeft: __, ja4: ___, ...old } = ended("old", 1000);
-  store.write([old as Session]);
+  store.write([rowOf(old as Session)]);
   const [found] = store.records(store.numbers({}, 10));
   assert.deepEqual([found?.page, found?.clientLeft, found?.ja4, found?.id], [null, null, null, "old"]);
   store.close();

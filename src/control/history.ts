@@ -5,6 +5,7 @@ import type { HistoryInfo } from "./api.ts";
 import { type Disk, DiskStall, type Store } from "./disk.ts";
 import type { HistoryCalls, Report } from "./history-database.ts";
 import { readsRecords } from "./history-query.ts";
+import { rowOf } from "./history-schema.ts";
 
 export interface HistoryOptions {
   /** Made when absent, with mode 0600. ":memory:" for a history that ends with the node. */
@@ -197,7 +198,7 @@ class Database {
   async write(sessions: readonly Session[]): Promise<true | undefined> {
     const { keepAge: age, keepSessions } = this.#options;
     const keep = { age, sessions: keepSessions, wall: Date.now(), passed: performance.now() };
-    return this.#take(await this.#store.call("write", sessions, keep));
+    return this.#take(await this.#store.call("write", sessions.map(rowOf), keep));
   }
 
   /** undefined: nothing was found, or the disk does not answer. */
