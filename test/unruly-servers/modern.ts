@@ -116,6 +116,11 @@ const DISORDERED: readonly Breach[] = [
     "illegal_parameter",
   ],
   ["a signature that is none", encrypted(encryptedExtensions(), certificate([]), signature(0x0403)), "decrypt_error"],
+  [
+    "a compressed Certificate",
+    encrypted(encryptedExtensions(), message(25, u16(1), vector24(NONE), vector24(NONE))),
+    "unexpected_message",
+  ],
   ["data in the handshake", encrypted((keys) => keys.encrypt(23, u8(1))), "unexpected_message"],
   ["a heartbeat", encrypted((keys) => keys.encrypt(24, Buffer.of(1, 0x40, 0))), "unexpected_message"],
   ["an empty alert", encrypted((keys) => keys.encrypt(21, NONE)), "unexpected_message"],
