@@ -91,6 +91,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   #isOpen = true;
   #hasLeft = false;
   #isReset = false;
+  #why: NetworkError | undefined;
   #hasEnded = false;
   #hasUrgent = false;
   /** What `writeBytes` has taken and the top has not. */
@@ -207,7 +208,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   push(layer: Layer): void {
     if (!this.#isOpen) {
       layer.free();
-      throw new NetworkError("The connection is closed", "ECONNRESET");
+      throw this.#gone();
     }
     this.#layers = this.#layers.concat(layer);
     this.#top = layer;
@@ -263,7 +264,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
    */
   peek(): Buffer | undefined {
     const { scratch, scratchAt } = this.loop;
-    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
+    if (!this.#isOpen) throw this.#gone();
     const length = libc.recv(this.fd, scratchAt, SCRATCH, MSG_PEEK | MSG_DONTWAIT);
     if (length > 0) return scratch.subarray(0, length);
     if (length === 0) throw new NetworkError("The peer closed the connection", "EOF");
@@ -277,7 +278,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** Takes bytes off that were peeked at. */
   consume(length: number): void {
     // Its descriptor may be another connection's by now.
-    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
+    if (!this.#isOpen) throw this.#gone();
     for (let left = length; left > 0; ) {
       const taken = must(libc.recv(this.fd, 0, left, MSG_TRUNC | MSG_DONTWAIT), "recv");
       if (taken === 0) throw new InvariantError("Bytes were consumed that nobody had peeked at");
@@ -466,12 +467,22 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   }
 
   #copyDescriptor(): number {
-    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
+    if (!this.#isOpen) throw this.#gone();
     return copyDescriptor(this.fd);
+  }
+
+  #gone(): NetworkError {
+    return this.#why ?? new NetworkError("The connection is closed", "ECONNRESET");
+  }
+
+  /** Why the node itself closed the connection, for those who did not wait for it then. Undefined: it did not, or had no reason to tell. */
+  get closedFor(): NetworkError | undefined {
+    return this.#why;
   }
 
   /** Closes the connection: a FIN, when nothing was left unread. Whoever waits for it, and its relay, fail with `why`. */
   close(why?: NetworkError): void {
+    if (this.#isOpen && why) this.#why = why;
     this.#close(why);
   }
 

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { until as eventually } from "../../test/processes.ts";
+import { NetworkError } from "../errors.ts";
 import { End } from "./end.ts";
 import { END } from "./layer.ts";
 import { SCRATCH } from "./loop.ts";
@@ -155,6 +156,15 @@ for (const [way, taps] of [
     assert.equal(await digest(server), createHash("sha256").update(bytes).digest("hex"));
   });
 }
+
+test("A relay of an end that the node has closed meanwhile blames the node, not the peer", async (t) => {
+  const [near] = await endAndSocket(t);
+  const [far] = await endAndSocket(t);
+  near.reset(new NetworkError("The node was full", "EMFILE"));
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const { reason, failure, cut, clientLeft } = await relay(near, far, { meter, taps: [], idle: 60_000 });
+  assert.deepEqual([reason, failure, cut, clientLeft], ["The node was full", undefined, "EMFILE", null]);
+});
 
 test("A tap sees everything in order, and the ends", async (t) => {
   const tap = recorder();

@@ -425,6 +425,8 @@ class Relay implements Task {
   /** `cut`: the code, where no peer's connection has failed. */
   #abort(reason: string | undefined, failure: RelayEnding["failure"], cut?: string): false {
     if (this.#isOver) return false;
+    const own = failure && (failure.side === "client" ? this.#up : this.#down).from.closedFor;
+    if (own) return this.#abort(own.message, undefined, own.code);
     if (failure && isReset(failure.code)) this.#left[failure.side] = "reset";
     // Where the node itself gives the session up, what the server said may not be whole either.
     for (const tap of this.#options.taps) tap.reset(failure?.side ?? "server");

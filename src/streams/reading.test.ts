@@ -128,6 +128,13 @@ test("What the judge throws is thrown, and the node's own error when it ended th
   await assert.rejects(evicted, { code: "EMFILE", message: "The node was full" });
 });
 
+test("The node's own error is told also when it ended the connection before anybody read", async (t) => {
+  const [client] = await endAndSocket(t);
+  client.close(new NetworkError("The node was full", "EMFILE"));
+  const reading = readUntil({ client }, () => undefined, PATIENT);
+  await assert.rejects(reading, { code: "EMFILE", message: "The node was full", side: undefined });
+});
+
 test("A judge that never has enough is not fed without bounds", async (t) => {
   const [client, peer] = await endAndSocket(t);
   const reading = readUntil({ client }, () => undefined, PATIENT);

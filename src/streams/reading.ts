@@ -216,7 +216,7 @@ class SideReader {
     if (length > 0) return Buffer.from(scratch.subarray(0, length));
     if (length === NOTHING_NOW) return undefined;
     if (length === END) return "ended";
-    throw this.#broken(length === RESET ? undefined : this.end.layer?.failure?.code);
+    throw this.#broken(length === RESET ? this.end.closedFor : this.end.layer?.failure?.code);
   }
 
   #broken(cause: unknown): NetworkError {
