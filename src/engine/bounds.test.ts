@@ -154,15 +154,42 @@ for (const role of ["client", "server"] as const) {
   });
 }
 
+for (const [bits, isStrong] of [
+  [512, false],
+  [768, false],
+  [1023, false],
+  [1024, true],
+] as const) {
+  test(`A group of ${bits} bits is ${isStrong ? "strong" : "too weak"} below TLS 1.2, at OpenSSL's lowest level (Logjam)`, async (t) => {
+    const [end, peer] = await endAndSocket(t);
+    peer.on("error", () => {});
+    const hello = serverHello({ version: VERSIONS.TLSv1, suite: 0x0033, extensions: [REPLIED] });
+    for (const one of [inRecord(hello), ...dheFlight(bits, false)]) {
+      one.writeUInt16BE(VERSIONS.TLSv1, 1);
+      peer.write(one);
+    }
+    const versions = { minVersion: VERSIONS.TLSv1, maxVersion: VERSIONS.TLSv1 };
+    const context = new Context({
+      ...{ role: "client", ...versions, ...COMMON },
+      ciphers: "DHE-RSA-AES128-SHA:@SECLEVEL=0",
+    });
+    t.after(() => context.release());
+    const layer = new OpensslLayer({ end, writer, context, mostGroupBits: 2048 });
+    await shake(end, layer);
+    // What comes next is the signature.
+    assert.equal(layer.alertSent, ALERTS[isStrong ? "decrypt_error" : "handshake_failure"]);
+  });
+}
+
 /** The headers of a Certificate and of a ClientHello with 30,000 bytes. */
 const [NEXT, HELLO] = [11, 1].map((type) => Buffer.of(type, 0, 0x75, 0x30)) as [Buffer, Buffer];
 
-/** What follows a ServerHello with DHE. Nobody gets as far as to verify the signature. */
-function dheFlight(bits: number): Buffer[] {
+/** What follows a ServerHello with DHE, with a signature that is none. `isNamed`: its algorithm is, as in TLS 1.2. */
+function dheFlight(bits: number, isNamed = true): Buffer[] {
   const prime = Buffer.alloc(Math.ceil(bits / 8), 0xff);
-  prime[0] = 1;
+  prime[0] = 0xff >> ((8 - (bits % 8)) % 8);
   const params = [prime, Buffer.of(2), Buffer.alloc(prime.length, 1)].map((number) => vector16(number));
-  const signature = [Buffer.of(4, 1), vector16(Buffer.alloc(256))];
+  const signature = [...(isNamed ? [Buffer.of(4, 1)] : []), vector16(Buffer.alloc(256))];
   return [
     inRecord(message(HANDSHAKE_TYPES.certificate, vector24(vector24(rsa.der)))),
     inRecord(message(HANDSHAKE_TYPES.server_key_exchange, ...params, ...signature)),
