@@ -42,6 +42,9 @@ const PAGE: readonly Said[] = [
   ["server", ZIPPED],
 ];
 
+/** An answer that ends with its connection. */
+const CLOSING: readonly Said[] = [client("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 200 OK\r\n\r\npart")];
+
 const bugs: unknown[] = [];
 afterEach(() => assert.deepEqual(bugs.splice(0), []));
 
@@ -228,7 +231,7 @@ test("A session as packets is what was said", async () => {
 
 test("An answer that was cut ends as a reset in the packets, and is told so", async () => {
   const view = openView();
-  const session = talk(view, [client("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 200 OK\r\n\r\npart")]);
+  const session = talk(view, CLOSING);
   session.end("server", true, 4000);
   session.end("client", false, 4001);
   session.close(5000);
@@ -297,6 +300,23 @@ test("A worker's feed reaches the view, and sessions go on when the view has gon
   flow.close();
   await until(() => view.transactions(() => true, 10).length === 1);
   await until(() => view.memory.find(SESSION.id)?.isOver === true);
+  for (const isCut of [false, true]) {
+    const cut = feed.open({ ...SESSION, id: `cut ${isCut}` }, Date.now());
+    for (const [from, bytes] of CLOSING) cut.data(from, bytes);
+    cut.end("server", isCut);
+    cut.close();
+  }
+  const seen = () => view.transactions(({ session }) => session.startsWith("cut"), 10);
+  await until(() => seen().length === 2 && seen().every(({ state }) => state !== "open"));
+  assert.deepEqual(
+    seen()
+      .map(({ session, state }) => [session, state])
+      .sort(),
+    [
+      ["cut false", "complete"],
+      ["cut true", "aborted"],
+    ],
+  );
   assert.equal(feed.counters().dropped, 0);
   intake.close();
   await until(() => feed.counters().state === "stopped");
