@@ -139,8 +139,11 @@ for (const role of ["client", "server"] as const) {
     const [end, peer] = await endAndSocket(t);
     peer.on("error", () => {});
     const header = role === "client" ? Buffer.concat([serverHello({ extensions: [REPLIED] }), NEXT]) : HELLO;
-    const bytes = Buffer.concat([header, Buffer.alloc(20_001)]);
-    peer.write(Buffer.concat(Array.from(bytes, (byte) => record(CONTENT_TYPES.handshake, 0x0303, Buffer.of(byte)))));
+    const bytes = Buffer.concat([header, Buffer.alloc(29_000)]);
+    const empty = record(CONTENT_TYPES.handshake, 0x0303, Buffer.alloc(0));
+    const after = Buffer.concat(Array.from({ length: 5 }, () => empty));
+    const cut = (byte: number) => [record(CONTENT_TYPES.handshake, 0x0303, Buffer.of(byte)), after];
+    peer.write(Buffer.concat([...bytes].flatMap(cut)));
     const versions = { minVersion: VERSIONS["TLSv1.2"], maxVersion: VERSIONS["TLSv1.2"] };
     const options = { ...versions, ...COMMON, ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256" };
     const identities = [{ certificatePem: ecdsa.pem, keyPem: ecdsa.keyPem }];

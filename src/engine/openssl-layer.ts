@@ -108,10 +108,10 @@ const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
  */
 const MOST_HELLO_REQUESTS = 20;
 /**
- * Records that a peer may cut the handshake's messages into, in all, and later between its data. OpenSSL reads a message in one call
- * as long as its bytes come: 100 KiB in records of one byte, with empty ones between them, took seconds.
+ * Records that a peer may cut the handshake's messages into, in all, and later between its data: the largest ClientHello may come in
+ * records of one byte. OpenSSL reads a message in one call as long as its bytes come: with empty records between them it took seconds.
  */
-const MOST_RECORDS = 20_000;
+const MOST_RECORDS = 150_000;
 
 /** A record with an alert alone, in bytes: a ServerHello is longer. */
 const ALERT_RECORD = 7;

@@ -26,7 +26,7 @@ const MAX_WARNINGS = 5;
 /** The most HelloRequests that are ignored, in all. */
 const MAX_HELLO_REQUESTS = 20;
 /** The most records without data, in all and later between data: a message may be cut into as many as it has bytes. */
-const MAX_RECORDS = 20_000;
+const MAX_RECORDS = 150_000;
 
 /** The part of a connection that both roles share. The public methods that Connection does not have are for the roles. */
 export class ConnectionCore implements Connection {
