@@ -45,6 +45,7 @@ export class Overload {
   /** The part of the memory that the whole node uses: the supervisor knows it. */
   #memory = 0;
   #cpu = { value: 0, at: 0, used: 0 };
+  #reason: { readonly load: Load; readonly threshold: number; readonly text: string } | undefined;
   /** ms that a task waited for its turn, at the last looks. */
   #delays: number[] = [];
   #lastDelay = 0;
@@ -92,7 +93,16 @@ export class Overload {
       this.#spared = (this.#spared + 1) % gauge.every;
       if (this.#spared === 0) return undefined;
     }
-    return reasonOf(gauge.load, this.#thresholds()[gauge.load] ?? 0);
+    return this.#reasonFor(gauge.load, this.#thresholds()[gauge.load] ?? 0);
+  }
+
+  /** The same sentence for all sessions: their records share it. */
+  #reasonFor(load: Load, threshold: number): string {
+    if (this.#reason?.load !== load || this.#reason.threshold !== threshold) {
+      const text = `The node is overloaded: it met overload.${load} (${written(load, threshold)})`;
+      this.#reason = { load, threshold, text };
+    }
+    return this.#reason.text;
   }
 
   /** Resolves when the worker turns to a session whose handshakes could begin: those that have begun go first. */
@@ -184,11 +194,6 @@ export class Overload {
   close(): void {
     clearInterval(this.#timer);
   }
-}
-
-/** The same sentence for all sessions of one setup: records share it. */
-function reasonOf(load: Load, threshold: number): string {
-  return `The node is overloaded: it met overload.${load} (${written(load, threshold)})`;
 }
 
 function written(load: Load, threshold: number): string {
