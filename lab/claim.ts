@@ -33,6 +33,9 @@ export interface Scenario {
   readonly listener?: Readonly<Record<string, unknown>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly confined?: boolean;
+  /** A command that starts the node, and its environment. */
+  readonly within?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
   /** Where the node has its files. */
   readonly folder?: string;
   /** The tools between Ta and Tb, in order. None: sessions go past no tool. */
@@ -52,7 +55,7 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   const network = stack.use(await buildNetwork(topology));
   const servers = stack.use(await startServers(network.server, pki.server.ecdsa));
   await addForeignRules(network.node);
-  const { listener = {}, confined = false, folder } = scenario;
+  const { listener = {}, confined = false, folder, within = [], env = {} } = scenario;
   const tools: ToolHost[] = [];
   const configured: Readonly<Record<string, unknown>>[] = [];
   for (const spec of scenario.tools ?? []) {
@@ -65,7 +68,7 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   const before = await describeSetup(network.node);
   const place = folder === undefined ? {} : { folder };
   const trust = [pki.root.certificate];
-  const node = stack.use(await startNode({ network, trust, listener, config, confined, ...place }));
+  const node = stack.use(await startNode({ network, trust, listener, config, confined, within, env, ...place }));
   const kept = stack.move();
   return { network, servers, node, tools, pki, before, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -25,7 +25,7 @@ export interface LabNode extends AsyncDisposable {
   readonly captures: string;
   /** A PEM file with the node's CAs, for clients to trust. */
   readonly authorities: string;
-  api<T>(path: string): Promise<T>;
+  api<T>(path: string, method?: string): Promise<T>;
   /** All sessions, live and closed. */
   sessions(query?: Readonly<Record<string, string>>): Promise<readonly Session[]>;
   /** The session of this client port that began at `since` (ms since the epoch) or later, once there is one. Ports are used again. */
@@ -37,6 +37,8 @@ export interface LabNode extends AsyncDisposable {
   pids(): readonly number[];
   /** Sends SIGKILL to these processes. */
   kill(pids: readonly number[]): void;
+  /** Starts it again, after its end, and does not wait until it is ready. */
+  begin(): Program;
   stop(): Promise<Outcome>;
 }
 
@@ -50,6 +52,9 @@ export interface LabNodeOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** With CAP_NET_ADMIN as the only privilege. */
   readonly confined?: boolean;
+  /** A command that starts the node: the node's is its last arguments. */
+  readonly within?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
   /** The folder of an earlier node, to start it again. */
   readonly folder?: string;
   /** With the configuration file that is already in the folder. */
@@ -106,13 +111,12 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
   // Not `ip netns exec`, which makes a mount namespace: only the node would see the namespaces that it makes for its tools.
   const inside = [`--net=/var/run/netns/${host.namespace}`];
   const confined = options.confined === true ? ["setpriv", "--bounding-set", "-all,+net_admin"] : [];
-  const [command = "", ...args] = [...confined, process.execPath, MAIN, "run", "-c", file];
-  const program = start("nsenter", [...inside, command, ...args], {
-    cwd: folder,
-    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-  });
+  const command = [...(options.within ?? []), ...confined, process.execPath, MAIN, "run", "-c", file];
+  const env = { ...process.env, NODE_TEST_CONTEXT: undefined, ...options.env };
+  const begin = () => start("nsenter", [...inside, ...command], { cwd: folder, env });
+  const program = begin();
   let token = "";
-  const ask = (path: string) => askApi(host, path, token);
+  const ask = (path: string, method?: string) => askApi(host, path, token, method);
   const isHealthy = () =>
     ask("health").then(
       ({ ok }) => ok,
@@ -122,8 +126,8 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
   await Promise.race([ready, program.ended.then(() => Promise.reject(new Error(program.output())))]);
   token = readFileSync(join(folder, "data/token"), "utf8").trim();
 
-  const api = async <T>(path: string): Promise<T> => {
-    const { ok, text } = await ask(path);
+  const api = async <T>(path: string, method?: string): Promise<T> => {
+    const { ok, text } = await ask(path, method);
     if (!ok) throw new Error(`The node's API did not answer ${path}: ${text}`);
     return JSON.parse(text) as T;
   };
@@ -150,6 +154,7 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
     kill(which) {
       for (const pid of which) end(pid);
     },
+    begin,
     stop: () => program.stop(),
     [Symbol.asyncDispose]: async () => {
       // Workers of a crashed supervisor would keep the namespace's ports.
@@ -161,7 +166,12 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
 }
 
 /** Asks the API at the loopback interface of the node's namespace. Many claims ask until something happens: a program each time is slow. */
-async function askApi(host: Network["node"], path: string, token: string): Promise<{ ok: boolean; text: string }> {
+async function askApi(
+  host: Network["node"],
+  path: string,
+  token: string,
+  method = "GET",
+): Promise<{ ok: boolean; text: string }> {
   const fd = within(host.namespace, () => socket(AF.INET, SOCK.STREAM | SOCK.NONBLOCK, 0));
   // Node's types do not know manualStart.
   const options = { fd, manualStart: true };
@@ -170,6 +180,7 @@ async function askApi(host: Network["node"], path: string, token: string): Promi
   const signal = AbortSignal.timeout(10_000);
   const asking = request({
     createConnection: () => connection,
+    method,
     path: `/api/v1/${path}`,
     headers,
     signal,

@@ -34,9 +34,7 @@ export async function openBench(
   const more = { trust: [pki.root.certificate], forwards: { web: origin.port } };
   const node = stack.use(await startNode({ ...options, ...more, config }));
   const target = `127.0.0.1:${origin.port}`;
-  // The CA of the moment: it may be renewed.
-  const authorities = ["ecdsa", "rsa"].map((type) => join(node.folder, `data/ca/primary-${type}.pem`));
-  const trusted = () => authorities.map((file) => readFileSync(file, "utf8")).join("");
+  const trusted = () => authoritiesIn(node.folder);
   const ways: readonly Way[] = [
     { trusted, dial: () => dialLoopback(node.forward("web")) },
     { trusted, dial: () => tunnel(node.proxy, target) },
@@ -44,6 +42,12 @@ export async function openBench(
   const traffic = stack.use(await startTraffic(ways, plan));
   const kept = stack.move();
   return { node, origin, ways, traffic, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** The node's CAs of the moment, PEM: they may be renewed. */
+export function authoritiesIn(folder: string): string {
+  const files = ["ecdsa", "rsa"].map((type) => join(folder, `data/ca/primary-${type}.pem`));
+  return files.map((file) => readFileSync(file, "utf8")).join("");
 }
 
 /** Rejects with the system's error code. */
@@ -82,9 +86,13 @@ export async function unhurt({ traffic }: Pick<Bench, "traffic">): Promise<strin
 }
 
 /** Starts the node of this bench again. Resolves once it carries sessions, with the ms that took. */
-export async function startAgain(node: TestNode): Promise<{ readonly program: Program; readonly took: number }> {
+export async function startAgain({
+  begin,
+}: {
+  readonly begin: () => Program;
+}): Promise<{ readonly program: Program; readonly took: number }> {
   const began = performance.now();
-  const program = begin(node);
+  const program = begin();
   await program.shows(/Clearline runs with/, 120_000);
   return { program, took: performance.now() - began };
 }
@@ -107,7 +115,7 @@ export async function recovery(traffic: Traffic, start: number): Promise<string>
 }
 
 /** Resolves once no session is live, and no TLS connection is left in any worker. */
-export function atRest(node: TestNode): Promise<unknown> {
+export function atRest(node: Pick<TestNode, "stats">): Promise<unknown> {
   return until("every session ended, every SSL freed", async () => {
     const { sessions, workers } = await node.stats();
     return sessions.live === 0 && workers.every(({ engine }) => engine?.connections === 0);

@@ -4,53 +4,54 @@ import { join } from "node:path";
 import { descendants } from "../../test/node.ts";
 import type { Pki } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
-import { harmless, openBench, since, unhurt } from "./bench.ts";
+import { harmless, since, unhurt } from "./bench.ts";
 import type { Fault } from "./fault.ts";
+import { ALL, inModes, type Mode, openMode } from "./modes.ts";
 import { describe } from "./traffic.ts";
 
-const OVER = "forward, explicit, pcapng feed";
+const PARTS = "pcapng feed";
 const RELOADS = 30;
 
 /** Reloads, and files that are not whole. */
 export const CONFIGURATION: readonly Fault[] = [
-  {
+  ...inModes(ALL, {
     name: "reloads-in-a-row",
     about: `${RELOADS} reloads one after the other, each with another policy`,
     promise: "No session is hurt, no worker is replaced, and each reload succeeds",
-    over: OVER,
+    parts: PARTS,
     run: reloadOften,
-  },
-  {
+  }),
+  ...inModes(["loopback", "bridge"], {
     name: "configuration-truncated",
     about: "The configuration file is cut at 20 places, each followed by a reload",
     promise: "A file that is not whole is refused with its name and place; no session is hurt",
-    over: OVER,
+    parts: PARTS,
     quick: true,
     run: truncateConfiguration,
-  },
-  {
+  }),
+  ...inModes(["loopback", "router"], {
     name: "list-truncated",
     about: "A list of 2,000 hosts is cut in the middle of a line, and then to nothing, and reloaded",
     promise:
       "No session is hurt, hosts that the list still names are bypassed as before, and the reload warns of the file and its line",
-    over: OVER,
+    parts: PARTS,
     run: truncateList,
-  },
-  {
+  }),
+  ...inModes(["loopback", "bridge"], {
     name: "reload-with-hung-worker",
     about: "A reload while a worker is stopped (SIGSTOP)",
     promise: "The reload ends, names the worker and takes the new policy; the worker is replaced",
-    over: OVER,
+    parts: PARTS,
     run: reloadWithHungWorker,
-  },
+  }),
 ];
 
 const policy = (name: string) => ({
   policy: { rules: [{ name, match: { host: [`${name}.never.example`] }, action: "bypass" }] },
 });
 
-async function reloadOften(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki);
+async function reloadOften(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki);
   const { node } = bench;
   const workers = descendants(node.process.pid);
   const took: number[] = [];
@@ -67,8 +68,8 @@ async function reloadOften(pki: Pki): Promise<string> {
   return `${RELOADS} of ${RELOADS} reloads done, the slowest in ${took.at(-1)!.toFixed(0)} ms; ${seen}`;
 }
 
-async function truncateConfiguration(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki);
+async function truncateConfiguration(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki);
   const { node } = bench;
   const whole = readFileSync(node.file, "utf8");
   let refused = 0;
@@ -85,11 +86,11 @@ async function truncateConfiguration(pki: Pki): Promise<string> {
   return `${refused} of 20 refused; ${seen}`;
 }
 
-async function truncateList(pki: Pki): Promise<string> {
+async function truncateList(pki: Pki, mode: Mode): Promise<string> {
   const hosts = Array.from({ length: 2000 }, (_, at) => `host${at}.listed.example\n`).join("");
   const config = { policy: { lists: { bypass: ["./bypass.txt"] } } };
   const prepare = (folder: string) => writeFileSync(join(folder, "bypass.txt"), hosts);
-  await using bench = await openBench(pki, { config, prepare });
+  await using bench = await openMode(mode, pki, { config, prepare });
   const { node } = bench;
   const file = join(node.folder, "bypass.txt");
   const answers: string[] = [];
@@ -109,8 +110,8 @@ async function truncateList(pki: Pki): Promise<string> {
   return `${answers.join(", ")}; ${seen}`;
 }
 
-async function reloadWithHungWorker(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki, {}, { downloads: 0, idle: 0 });
+async function reloadWithHungWorker(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki, {}, { downloads: 0, idle: 0 });
   const { node, traffic } = bench;
   const [victim] = (await node.stats()).workers;
   process.kill(victim!.pid, "SIGSTOP");

@@ -5,48 +5,81 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Pki } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
-import { type Bench, harmless, openBench, since } from "./bench.ts";
+import { FEED, harmless, since } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
 import { FrozenDisk } from "./frozen-disk.ts";
+import { ALL, inModes, type Mode, type ModeBench, openMode } from "./modes.ts";
 
 /** ms. Longer than the kernel leaves a changed page unwritten. */
 const HANG = 40_000;
 
 /** File systems without room, and one that does not answer. */
 export const DISKS: readonly Fault[] = [
-  {
+  ...inModes(ALL, {
     name: "history-disk-full",
     about: "The data folder's file system is full, and then has room again",
     promise:
       "No session is hurt; the history says why it stops; with room again, it goes on, and no record of those minutes is missing",
-    over: "forward, explicit, history",
+    parts: "history",
     run: fillHistory,
-  },
-  {
+  }),
+  ...inModes(ALL, {
     name: "feed-disk-full",
     about: "The file system of a pcapng feed is full, and then has room again",
     promise: "No session is hurt; the feed stops, counts what it leaves out, and runs again",
-    over: "forward, explicit, pcapng feed",
+    parts: "pcapng feed",
     run: fillFeed,
-  },
-  {
+  }),
+  ...inModes(ALL, {
     name: "data-disk-hangs",
     about: `The data folder's disk hangs for ${HANG / 1000} s (a frozen file system), and then goes on`,
     promise:
       "No session is hurt; health says it, and each command is answered; what must be on record first is refused; when the disk goes on, no record of that time is missing",
-    over: "forward, explicit, history",
+    parts: "history",
     run: hangData,
-  },
+  }),
+  ...inModes(["loopback", "bridge"], {
+    name: "feed-disk-hangs",
+    about:
+      "The disk of a pcapng feed, of a feed of lines and of a log target hangs (a frozen file system), and then goes on",
+    promise: "No session is hurt; health tells of each, and of none once the disk goes on",
+    parts: "pcapng and tls-log feeds, log files",
+    run: hangFeeds,
+  }),
 ];
 
-async function hangData(pki: Pki): Promise<string> {
-  await using disk = new FrozenDisk("data");
-  await using bench = await openBench(pki, { prepare: disk.mount, config: { feeds: [] } });
-  return await hangDataOf(bench, disk);
+async function hangFeeds(pki: Pki, mode: Mode): Promise<string> {
+  await using disk = new FrozenDisk("captures");
+  const lines = { name: "lines", kind: "tls-log", file: "./captures/tls.json" };
+  const log = { targets: [{ kind: "stderr" }, { kind: "file", directory: "./captures/log" }], sessions: true };
+  const options = { prepare: disk.mount, config: { feeds: [FEED, lines], log } };
+  await using bench = await openMode(mode, pki, options);
+  const { node, traffic } = bench;
+  const told = async () => {
+    const { reasons } = (await node.stats()).health;
+    return reasons.filter(({ fact }) => fact === "feeds" || fact === "log");
+  };
+  let [stopped, back] = ["", ""];
+  const seen = await harmless(bench, async () => {
+    disk.freeze();
+    const start = performance.now();
+    const reasons = await until("both feeds and the log in health", async () => {
+      const all = await told();
+      return all.length === 3 && all;
+    });
+    stopped = `${since(start)} ("${reasons[0]?.reason}")`;
+    await traffic.whole(20, performance.now());
+    const thawed = performance.now();
+    disk.thaw();
+    await until("feeds and a log that run", async () => (await told()).length === 0);
+    back = since(thawed);
+  });
+  return `health told of all three after ${stopped}, and of none ${back} after the disk went on; ${seen}`;
 }
 
-/** The node's data folder is in this file system. */
-export async function hangDataOf(bench: Subject, disk: FrozenDisk): Promise<string> {
+async function hangData(pki: Pki, mode: Mode): Promise<string> {
+  await using disk = new FrozenDisk("data");
+  await using bench = await openMode(mode, pki, { prepare: disk.mount, config: { feeds: [] } });
   const { node, traffic } = bench;
   const before = performance.now();
   let [told, stats, refused, back] = ["", "", "", ""];
@@ -77,20 +110,9 @@ export async function hangDataOf(bench: Subject, disk: FrozenDisk): Promise<stri
   return `${seen}; health said it after ${told}, \`clearline stats\` took ${stats}, a change was refused after ${refused}; the history runs again after ${back}, and has all ${recorded} sessions`;
 }
 
-async function fillHistory(pki: Pki): Promise<string> {
+async function fillHistory(pki: Pki, mode: Mode): Promise<string> {
   await using disk = new SmallDisk("data");
-  await using bench = await openBench(pki, { prepare: disk.mount, config: { feeds: [] } });
-  return await fillHistoryOf(bench, disk);
-}
-
-/** A node under traffic, on loopback or in the lab's network. */
-interface Subject {
-  readonly node: Pick<Bench["node"], "stats" | "process" | "folder" | "command">;
-  readonly traffic: Bench["traffic"];
-}
-
-/** The node's data folder is in this file system. */
-export async function fillHistoryOf(bench: Subject, disk: SmallDisk): Promise<string> {
+  await using bench = await openMode(mode, pki, { prepare: disk.mount, config: { feeds: [] } });
   const { node, traffic } = bench;
   const before = performance.now();
   let back = "";
@@ -109,7 +131,7 @@ export async function fillHistoryOf(bench: Subject, disk: SmallDisk): Promise<st
 }
 
 /** Resolves with the number of whole new sessions since then, once each is on record. */
-function recordedSince({ node, traffic }: Subject, before: number): Promise<number> {
+function recordedSince({ node, traffic }: ModeBench, before: number): Promise<number> {
   const whole = traffic.visits.filter(({ start, error }) => start >= before && error === undefined);
   return until("every session on record", () => {
     const ports = portsIn(join(node.folder, "data/history.db"));
@@ -127,14 +149,9 @@ function portsIn(file: string): ReadonlySet<number> {
   }
 }
 
-async function fillFeed(pki: Pki): Promise<string> {
+async function fillFeed(pki: Pki, mode: Mode): Promise<string> {
   await using disk = new SmallDisk("captures");
-  await using bench = await openBench(pki, { prepare: disk.mount });
-  return await fillFeedOf(bench, disk);
-}
-
-/** The node's first feed writes to this file system. */
-export async function fillFeedOf(bench: Subject, disk: SmallDisk): Promise<string> {
+  await using bench = await openMode(mode, pki, { prepare: disk.mount, config: { feeds: [FEED] } });
   const { node, traffic } = bench;
   // Absent until a worker has reported.
   const feed = async () => (await node.stats()).feeds[0];
@@ -158,7 +175,7 @@ export async function fillFeedOf(bench: Subject, disk: SmallDisk): Promise<strin
 }
 
 /** A small file system in a folder of a node. It is unmounted when the scope ends. */
-export class SmallDisk implements AsyncDisposable {
+class SmallDisk implements AsyncDisposable {
   readonly #name: string;
   #folder: string | undefined;
 

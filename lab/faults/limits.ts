@@ -9,35 +9,36 @@ import { scratch, until } from "../../test/processes.ts";
 import { dialLoopback, harmless, openBench, unhurt } from "./bench.ts";
 import { Cgroup } from "./cgroup.ts";
 import { type Fault, Skipped } from "./fault.ts";
+import { inModes, type Mode, openMode } from "./modes.ts";
 import { describe } from "./traffic.ts";
 
-const OVER = "forward, explicit, history";
+const PARTS = "history";
 const FLOOD = 400;
 
 /** What the machine does not give, and a clock that is wrong. */
 export const LIMITS: readonly Fault[] = [
-  {
+  ...inModes(["loopback"], {
     name: "descriptor-limit",
     about: `\`ulimit -n 256\`, and ${FLOOD} silent clients`,
     promise:
       "The start says how many sessions that allows; live sessions are unhurt; the silent ones give way or are refused, which is counted and logged; afterwards new ones are carried",
-    over: OVER,
+    parts: PARTS,
     run: exhaustDescriptors,
-  },
-  {
+  }),
+  ...inModes(["loopback", "bridge"], {
     name: "memory-limit",
     about: "A cgroup with 512 MiB for all processes of the node",
     promise: "The node says how many sessions that allows, and carries them; no process is killed",
-    over: OVER,
+    parts: PARTS,
     run: limitMemory,
-  },
-  {
+  }),
+  ...inModes(["loopback", "router"], {
     name: "clock-step",
     about: "The node's clock steps 40 days ahead for 3 s, and back (libfaketime)",
     promise: "Live sessions are unhurt, no record is deleted, and new sessions are whole, meanwhile and afterwards",
-    over: OVER,
+    parts: PARTS,
     run: stepClock,
-  },
+  }),
 ];
 
 async function exhaustDescriptors(pki: Pki): Promise<string> {
@@ -72,14 +73,14 @@ async function exhaustDescriptors(pki: Pki): Promise<string> {
 const MEMORY = "/sys/fs/cgroup/memory";
 const MEBIBYTE = 2 ** 20;
 
-async function limitMemory(pki: Pki): Promise<string> {
+async function limitMemory(pki: Pki, mode: Mode): Promise<string> {
   if (!existsSync(join(MEMORY, "memory.limit_in_bytes"))) throw new Skipped("there is no cgroup for memory here");
   const folder = join(MEMORY, `clearline-faults-${process.pid}`);
   await using group = new Cgroup(folder);
   group.write("memory.limit_in_bytes", 512 * MEBIBYTE);
   const within = ["sh", "-c", `echo $$ > ${folder}/cgroup.procs && exec "$@"`, "sh"];
-  await using bench = await openBench(pki, { within });
-  const seen = await harmless(bench, async () => undefined, 200);
+  await using bench = await openMode(mode, pki, { within });
+  const seen = await harmless(bench, async () => undefined, mode === "loopback" ? 200 : 100);
   const { limits, workers } = await bench.node.stats();
   assert.ok(workers.every(({ restarts }) => restarts === 0));
   const most = Number(group.read("memory.max_usage_in_bytes")) / MEBIBYTE;
@@ -89,7 +90,7 @@ async function limitMemory(pki: Pki): Promise<string> {
 /** ms */
 const STEP = 3_000;
 
-async function stepClock(pki: Pki): Promise<string> {
+async function stepClock(pki: Pki, mode: Mode): Promise<string> {
   const library = program("faketime");
   if (!existsSync(library)) throw new Skipped("Debian's package faketime is not installed");
   const file = join(scratch(), "time");
@@ -97,7 +98,7 @@ async function stepClock(pki: Pki): Promise<string> {
   set("+0");
   const fake = { FAKETIME_TIMESTAMP_FILE: file, FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1" };
   const env = { LD_PRELOAD: library, ...fake };
-  await using bench = await openBench(pki, { env });
+  await using bench = await openMode(mode, pki, { env });
   const { node, traffic } = bench;
   const history = join(node.folder, "data/history.db");
   await traffic.whole(40, performance.now());

@@ -1,18 +1,17 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import type { Pki } from "../../test/pki.ts";
 import { type Program, until } from "../../test/processes.ts";
 import { openStage, type Scenario, type Stage } from "../claim.ts";
 import { dial, serve } from "../ends.ts";
 import { addHost, type Network, type Topology } from "../network.ts";
 import { missingRequirement, PYTHON } from "../requirements.ts";
-import { type Bench, harmless, since } from "./bench.ts";
+import { authoritiesIn, type Bench, harmless, since } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
 import { openOrigin } from "./origin.ts";
 import { describe, type Plan, startTraffic } from "./traffic.ts";
 
 /** Clients, the node and the server in network namespaces, under traffic. */
-export interface NetworkBench extends AsyncDisposable, Pick<Bench, "traffic"> {
+export interface NetworkBench extends AsyncDisposable, Pick<Bench, "traffic" | "ways" | "origin"> {
   readonly stage: Stage;
 }
 
@@ -39,12 +38,12 @@ export async function openNetworkBench(
   const { client, server } = stage.network;
   stack.use(await serve(server, PORT, (socket) => void origin.server.emit("connection", socket)));
   const ways = ([4, 6] as const).map((family) => ({
-    trusted: () => readFileSync(stage.node.authorities, "utf8") + alsoTrusted,
+    trusted: () => authoritiesIn(stage.node.folder) + alsoTrusted,
     dial: () => dial(client, { address: server.address[family], port: PORT }),
   }));
   const traffic = stack.use(await startTraffic(ways, plan));
   const kept = stack.move();
-  return { stage, traffic, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { stage, origin, traffic, ways, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 interface Wire {
@@ -59,17 +58,24 @@ export const OVER = { bridge: "inline bridge, IPv4 and IPv6", routed: "inline ro
 /** ms for which the interface is down: the kernel sends an unanswered segment again for minutes. */
 const DOWN = 2_000;
 
+/** Where a rough wire lies, and in front of which node: the first has the fault's own name. */
+const WIRES: readonly { readonly at: "client" | "server"; readonly topology: Topology; readonly tool?: true }[] = [
+  { at: "client", topology: "bridge" },
+  { at: "client", topology: "routed" },
+  { at: "server", topology: "bridge", tool: true },
+  { at: "server", topology: "routed", tool: true },
+];
+
 /** What the packets meet between client and server. */
 export const NETWORK: readonly Fault[] = [
-  roughWire("packets-lost", "bridge", "3 % of all packets between the client and the node are lost", { lost: 3 }),
-  roughWire("packets-duplicated", "routed", "10 % of the packets between the client and the node come twice", {
-    repeated: 10,
-  }),
-  roughWire("packets-reordered", "bridge", "10 % of the packets between the client and the node are overtaken", {
-    swapped: 10,
-  }),
-  cutWire("interface-down-bridge", "bridge"),
-  cutWire("interface-down-router", "routed"),
+  ...[
+    roughWire("packets-lost", "3 % of all packets", "are lost", { lost: 3 }),
+    roughWire("packets-duplicated", "10 % of the packets", "come twice", { repeated: 10 }),
+    roughWire("packets-reordered", "10 % of the packets", "are overtaken", { swapped: 10 }),
+  ].flat(),
+  ...(["server", "client"] as const).flatMap((side) =>
+    (["bridge", "routed"] as const).map((topology) => cutWire(side, topology)),
+  ),
   {
     name: "conntrack-full",
     about: "The kernel's connection table of the node's network is full of connections that it does not drop early",
@@ -80,57 +86,62 @@ export const NETWORK: readonly Fault[] = [
   },
 ];
 
-function roughWire(name: string, topology: Topology, about: string, wire: Wire): Fault {
-  return {
-    name,
-    about,
+function roughWire(name: string, what: string, happens: string, wire: Wire): readonly Fault[] {
+  return WIRES.map(({ at, topology, tool }, index) => ({
+    name: index === 0 ? name : `${name}-${at}-${topology === "bridge" ? "bridge" : "router"}`,
+    about: `${what} between the ${at} and the node ${happens}`,
     promise: "No session is hurt: new ones are whole, the hashes of downloads are right, idle ones are alive",
-    over: OVER[topology],
+    over: `${OVER[topology]}${tool ? ", inline tool" : ""}`,
     async run(pki) {
       let program: Program | undefined;
       const prepare = async (network: Network) => {
-        program = await layRoughWire(network, wire);
+        program = await layRoughWire(network, at, wire);
       };
-      await using bench = await openNetworkBench(topology, pki, { prepare });
+      const tools = tool ? [{ name: "ips" }] : [];
+      await using bench = await openNetworkBench(topology, pki, { prepare, tools });
       const seen = await harmless(bench, async () => {});
       const [counts = ""] = program!.output().trim().split("\n").slice(-1);
       const [, carried = "0", lost, repeated, swapped] = /(\d+) \w+ (\d+) \w+ (\d+) \w+ (\d+)/.exec(counts) ?? [];
       assert.ok(Number(lost) + Number(repeated) + Number(swapped) > 0, `the wire did nothing: ${counts}`);
       return `of ${carried} packets ${lost} lost, ${repeated} repeated, ${swapped} overtaken; ${seen}`;
     },
-  };
+  }));
 }
 
-/** Puts a program between the client and the node, which carries their frames. The client keeps its addresses. */
-async function layRoughWire({ client, node, topology }: Network, wire: Wire): Promise<Program> {
+/** Puts a program between an end and the node, which carries their frames. The end keeps its addresses. */
+async function layRoughWire(network: Network, at: "client" | "server", wire: Wire): Promise<Program> {
+  const { node, topology } = network;
+  const end = network[at];
   const program = new URL("../programs/wire.py", import.meta.url).pathname;
   const between = await addHost("wire");
   const [left, right] = ["clt-w-left", "clt-w-right"];
-  const ip = (...args: string[]) => client.must("ip", args);
+  const ip = (...args: string[]) => end.must("ip", args);
   await between.must("sysctl", ["-qw", "net.ipv6.conf.default.disable_ipv6=1"]);
-  await ip("link", "set", client.interface, "netns", between.namespace, "name", right);
-  await ip("link", "add", client.interface, "type", "veth", "peer", "name", left, "netns", between.namespace);
-  for (const end of [left, right]) await between.must("ip", ["link", "set", end, "up"]);
-  await ip("link", "set", client.interface, "up");
-  await ip("address", "add", `${client.address[4]}/24`, "dev", client.interface);
-  await ip("address", "add", `${client.address[6]}/64`, "dev", client.interface, "nodad");
+  await ip("link", "set", end.interface, "netns", between.namespace, "name", right);
+  await ip("link", "add", end.interface, "type", "veth", "peer", "name", left, "netns", between.namespace);
+  for (const side of [left, right]) await between.must("ip", ["link", "set", side, "up"]);
+  await ip("link", "set", end.interface, "up");
+  await ip("address", "add", `${end.address[4]}/24`, "dev", end.interface);
+  await ip("address", "add", `${end.address[6]}/64`, "dev", end.interface, "nodad");
   if (topology === "routed") {
-    const [v4 = "", v6 = ""] = node.addresses.map((address) => address.split("/")[0]!);
+    const own = at === "client" ? node.addresses.slice(0, 2) : node.addresses.slice(2);
+    const [v4 = "", v6 = ""] = own.map((address) => address.split("/")[0]!);
     await ip("route", "add", "default", "via", v4);
     await ip("-6", "route", "add", "default", "via", v6);
   }
-  await client.must(PYTHON, [program, "plain", client.interface]);
-  await node.must(PYTHON, [program, "plain", node.networkA]);
+  await end.must(PYTHON, [program, "plain", end.interface]);
+  await node.must(PYTHON, [program, "plain", at === "client" ? node.networkA : node.networkB]);
   const shares = [wire.lost ?? 0, wire.repeated ?? 0, wire.swapped ?? 0].map(String);
   const carrying = between.start(PYTHON, [program, left, right, ...shares]);
   await carrying.shows(/^READY$/m);
   return carrying;
 }
 
-function cutWire(name: string, topology: Topology): Fault {
+function cutWire(side: "client" | "server", topology: Topology): Fault {
+  const where = `${side === "client" ? "clients-" : ""}${topology === "bridge" ? "bridge" : "router"}`;
   return {
-    name,
-    about: `The node's interface toward the servers goes down for ${DOWN / 1000} s and comes back`,
+    name: `interface-down-${where}`,
+    about: `The node's interface toward the ${side}s goes down for ${DOWN / 1000} s and comes back`,
     promise: "Live sessions go on where they stopped; new ones are carried once it is back",
     over: OVER[topology],
     async run(pki) {
@@ -139,7 +150,8 @@ function cutWire(name: string, topology: Topology): Fault {
       await using bench = await openNetworkBench(topology, pki, { prepare }, { long: { chunks: 60, every: 100 } });
       const { stage, traffic } = bench;
       const { node } = stage.network;
-      const set = (state: string) => node.must("ip", ["link", "set", node.networkB, state]);
+      const set = (state: string) =>
+        node.must("ip", ["link", "set", side === "client" ? node.networkA : node.networkB, state]);
       const running = traffic.finish();
       await set("down");
       const down = performance.now();

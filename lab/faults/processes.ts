@@ -9,60 +9,52 @@ import { until } from "../../test/processes.ts";
 import { type Bench, liveByPort, openBench, recovery, since, startAgain } from "./bench.ts";
 import { Cgroup } from "./cgroup.ts";
 import { type Fault, Skipped } from "./fault.ts";
+import { ALL, inModes, type Mode, type ModeBench, openMode } from "./modes.ts";
 import { describe } from "./traffic.ts";
 
-const OVER = "forward, explicit, pcapng feed";
+const PARTS = "pcapng feed";
 /** New sessions that must be carried after a fault. */
 const ENOUGH = 60;
 
 /** What happens to a worker, and what is said of its sessions. */
 export const PROCESSES: readonly Fault[] = [
-  {
+  ...inModes(ALL, {
     name: "worker-killed",
     about: "SIGKILL of a worker",
     promise:
       "Sessions of the other worker are unhurt; those of the dead one are reset, never cut as if complete, and on record; a new worker carries sessions",
-    over: OVER,
+    parts: PARTS,
     quick: true,
-    run: (pki) => loseWorker(pki, "SIGKILL"),
-  },
-  {
+    run: (pki, mode) => loseWorker(pki, mode, "SIGKILL"),
+  }),
+  ...inModes(ALL, {
     name: "worker-hangs",
     about: "SIGSTOP of a worker",
     promise: "It is found, killed and replaced, with a log line; sessions of the other worker are unhurt",
-    over: OVER,
-    run: (pki) => loseWorker(pki, "SIGSTOP"),
-  },
-  {
+    parts: PARTS,
+    run: (pki, mode) => loseWorker(pki, mode, "SIGSTOP"),
+  }),
+  ...inModes(["loopback"], {
     name: "worker-starved",
     about:
       "A worker shares a thousandth of one CPU with a program that never waits, until it has said nothing for 10 s (a cgroup)",
     promise: "It is not taken for one that hangs: the log says that it waits for the CPU, and its sessions live on",
-    over: OVER,
+    parts: PARTS,
     run: starveWorker,
-  },
-  {
+  }),
+  ...inModes(ALL, {
     name: "supervisor-killed",
     about: "SIGKILL of the supervisor, and a new start",
     promise:
       "The workers end with it; the next start has the same CA, every live session is on record with an end, and new ones are carried",
-    over: OVER,
+    parts: PARTS,
     run: loseSupervisor,
-  },
+  }),
 ];
 
-async function loseWorker(pki: Pki, signal: "SIGKILL" | "SIGSTOP"): Promise<string> {
-  await using bench = await openBench(pki, {}, { downloads: 8, idle: 8 });
-  return await loseWorkerOf(bench, signal);
-}
-
-/** A node under traffic, on loopback or in the lab's network. */
-interface Subject {
-  readonly node: Pick<Bench["node"], "stats" | "sessions" | "process">;
-  readonly traffic: Bench["traffic"];
-}
-
-export async function loseWorkerOf(bench: Subject, signal: "SIGKILL" | "SIGSTOP"): Promise<string> {
+async function loseWorker(pki: Pki, mode: Mode, signal: "SIGKILL" | "SIGSTOP"): Promise<string> {
+  const clients = mode === "loopback" ? 8 : 6;
+  await using bench = await openMode(mode, pki, {}, { downloads: clients, idle: clients });
   const { node, traffic } = bench;
   const [victim] = (await node.stats()).workers;
   const ports = [...traffic.downloading(), ...traffic.idle.map(({ port }) => port)];
@@ -121,7 +113,7 @@ async function starveWorker(pki: Pki): Promise<string> {
 type Ended = Awaited<ReturnType<Bench["traffic"]["finish"]>>;
 
 async function othersUnhurt(
-  { traffic }: Subject,
+  { traffic }: Pick<ModeBench, "traffic">,
   downloads: Ended,
   isLost: (port: number) => boolean,
 ): Promise<string> {
@@ -140,8 +132,8 @@ async function othersUnhurt(
   return `${others.length} downloads of the other worker whole, its ${idle.length} idle sessions alive`;
 }
 
-async function loseSupervisor(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki);
+async function loseSupervisor(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki);
   const { node, traffic } = bench;
   const authority = readFileSync(join(node.folder, "data/ca/primary-ecdsa.pem"), "utf8");
   const ports = traffic.idle.map(({ port }) => port);

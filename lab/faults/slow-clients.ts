@@ -5,6 +5,10 @@ import { nextChunk } from "../../test/clients.ts";
 import type { Pki } from "../../test/pki.ts";
 import { type Bench, dialLoopback, harmless, openBench, tunnel } from "./bench.ts";
 import type { Fault } from "./fault.ts";
+import { inModes, type Mode, openMode } from "./modes.ts";
+
+const PROMISE =
+  "No other session is hurt; each is closed twice `timeouts.hello` after its first byte, while it still sends";
 
 /** Clients that send a byte from time to time, so that they are never silent for long. */
 export const SLOW_CLIENTS: readonly Fault[] = [
@@ -12,11 +16,17 @@ export const SLOW_CLIENTS: readonly Fault[] = [
     name: "slow-clients",
     about:
       "20 clients that send a byte each 100 ms: of a ClientHello to a forwarding listener, in a tunnel and behind STARTTLS, and of a request to the proxy",
-    promise:
-      "No other session is hurt; each is closed twice `timeouts.hello` after its first byte, while it still sends",
+    promise: PROMISE,
     over: "forward, explicit, STARTTLS, pcapng feed",
     run: sendSlowly,
   },
+  ...inModes(["bridge", "router"], {
+    name: "slow-clients",
+    about: "20 clients that send a byte of a ClientHello each 100 ms",
+    promise: PROMISE,
+    parts: "",
+    run: sendHellosSlowly,
+  }),
 ];
 
 /** The beginning of a ClientHello with 128 cipher suites. */
@@ -58,6 +68,19 @@ async function sendSlowly(pki: Pki): Promise<string> {
   });
   const times = [...longest].map(([name, ms]) => `${name} ${ms.toFixed(0)} ms`);
   return `closed at the latest after: ${times.join(", ")}; ${seen}`;
+}
+
+async function sendHellosSlowly(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki, { config: { timeouts: { hello: "2s", drain: "1s" } } });
+  let lasted: readonly number[] = [];
+  const seen = await harmless(bench, async () => {
+    const clients = Array.from({ length: 20 }, async (_, at) => {
+      const socket = await bench.ways[at % bench.ways.length]!.dial();
+      return await trickle(mode, socket, SLOW_HELLO);
+    });
+    lasted = await Promise.all(clients);
+  });
+  return `closed at the latest after ${Math.max(...lasted).toFixed(0)} ms; ${seen}`;
 }
 
 /** Sends a byte each 100 ms until the other side ends, which must be before the last. Resolves with the ms until then. */

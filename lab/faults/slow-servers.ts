@@ -7,9 +7,11 @@ import { join } from "node:path";
 import { connect } from "node:tls";
 import { nextChunk } from "../../test/clients.ts";
 import { DOMAIN, type Pki } from "../../test/pki.ts";
-import { scratch, until } from "../../test/processes.ts";
+import { freePort, scratch, until } from "../../test/processes.ts";
+import { dial, serve } from "../ends.ts";
 import { type Bench, dialLoopback, harmless, openBench, tunnel } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
+import { inModes, type Mode, type ModeBench, openMode } from "./modes.ts";
 
 /** Where a server becomes slow: after so many bytes of its own. */
 const STAGES = [
@@ -22,20 +24,20 @@ const HOST = `slow.${DOMAIN}`;
 
 /** Servers and name servers that answer too slowly, or not at all. */
 export const SLOW_SERVERS: readonly Fault[] = [
-  {
+  ...inModes(["loopback", "bridge"], {
     name: "server-one-byte-a-second",
     about: "A server that sends one byte a second, from its first byte on, in its ServerHello, in its certificate",
     promise: "No other session is hurt; each ends at `timeouts.handshake`, and the record blames the server",
-    over: "explicit, forward, pcapng feed",
+    parts: "pcapng feed",
     run: beSlow,
-  },
-  {
+  }),
+  ...inModes(["loopback", "router"], {
     name: "answer-one-byte-a-second",
     about: "A server that sends one byte a second once its first 6,000 bytes have passed",
     promise: "No other session is hurt; the session lives on, and ends when its client leaves",
-    over: "explicit, forward, pcapng feed",
+    parts: "pcapng feed",
     run: answerSlowly,
-  },
+  }),
   {
     name: "dns-silent",
     about: "The name server answers nothing",
@@ -45,12 +47,12 @@ export const SLOW_SERVERS: readonly Fault[] = [
   },
 ];
 
-async function beSlow(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki, { config: { timeouts: { handshake: "3s", drain: "1s" } } });
+async function beSlow(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki, { config: { timeouts: { handshake: "3s", drain: "1s" } } });
   const took: string[] = [];
   const seen = await harmless(bench, async () => {
     for (const [stage, free] of STAGES) {
-      await using slow = await trickle(bench.origin.port, free);
+      await using slow = await trickle(bench, free);
       const ended = await Promise.all(Array.from({ length: CLIENTS }, () => handshake(bench, slow.port)));
       const longest = Math.max(...ended);
       assert.ok(longest < 30_000, `${stage}: a handshake lasted ${longest.toFixed(0)} ms`);
@@ -62,9 +64,9 @@ async function beSlow(pki: Pki): Promise<string> {
 }
 
 /** Resolves with the ms until the handshake came to an end, which must not be a good one. */
-async function handshake({ node }: Bench, port: number): Promise<number> {
+async function handshake(bench: ModeBench, port: number): Promise<number> {
   const start = performance.now();
-  const socket = await tunnel(node.proxy, `127.0.0.1:${port}`);
+  const socket = await reach(bench, port);
   const tls = connect({ socket, servername: HOST, rejectUnauthorized: false });
   let isSecure = false;
   tls
@@ -79,7 +81,7 @@ async function handshake({ node }: Bench, port: number): Promise<number> {
 }
 
 /** Resolves once the records of this server's sessions blame it. */
-function blamed({ node }: Bench, port: number): Promise<unknown> {
+function blamed({ node }: ModeBench, port: number): Promise<unknown> {
   return until("records that blame the server", async () => {
     const sessions = await node.sessions({ live: "false", host: HOST });
     const own = sessions.filter(({ server }) => server?.port === port);
@@ -87,15 +89,14 @@ function blamed({ node }: Bench, port: number): Promise<unknown> {
   });
 }
 
-async function answerSlowly(pki: Pki): Promise<string> {
-  await using bench = await openBench(pki, { config: { timeouts: { handshake: "3s", drain: "1s" } } });
-  const { node } = bench;
-  await using slow = await trickle(bench.origin.port, 6000);
+async function answerSlowly(pki: Pki, mode: Mode): Promise<string> {
+  await using bench = await openMode(mode, pki, { config: { timeouts: { handshake: "3s", drain: "1s" } } });
+  await using slow = await trickle(bench, 6000);
   let live = 0;
   const seen = await harmless(bench, async () => {
     const sockets = await Promise.all(
       Array.from({ length: CLIENTS }, async () => {
-        const socket = await tunnel(node.proxy, `127.0.0.1:${slow.port}`);
+        const socket = await reach(bench, slow.port);
         const tls = connect({ socket, servername: HOST, rejectUnauthorized: false });
         tls.on("error", () => socket.destroy()).resume();
         await once(tls, "secureConnect");
@@ -113,20 +114,27 @@ async function answerSlowly(pki: Pki): Promise<string> {
 }
 
 /** The live sessions with this server. */
-async function count({ node }: Bench, port: number): Promise<number> {
+async function count({ node }: ModeBench, port: number): Promise<number> {
   return (await node.sessions({ live: "true" })).filter(({ server }) => server?.port === port).length;
 }
 
+/** Connects to a server of this process, through the node. */
+function reach({ loopback, stage }: ModeBench, port: number): Promise<net.Socket> {
+  if (loopback) return tunnel(loopback.node.proxy, `127.0.0.1:${port}`);
+  const { client, server } = stage!.network;
+  return dial(client, { address: server.address[4], port });
+}
+
+/** The slow server's port in a network of the lab is so much higher than the bytes that it sends at once: each has its own. */
+const SLOW_PORTS = 20_000;
+
 /** A server in front of another, which sends so many of the other's bytes at once, and then one a second. */
-async function trickle(port: number, free: number) {
-  const sockets = new Set<net.Socket>();
-  const timers = new Set<NodeJS.Timeout>();
-  const server = net.createServer(async (client) => {
-    sockets.add(client.on("error", () => undefined));
+async function trickle({ origin: { port }, stage }: ModeBench, free: number) {
+  await using stack = new AsyncDisposableStack();
+  const accept = async (client: net.Socket) => {
     const origin = await dialLoopback(port);
-    sockets.add(origin);
-    client.pipe(origin);
-    client.on("close", () => origin.destroy());
+    client.on("error", () => undefined).pipe(origin);
+    client.on("end", () => client.end());
     let [left, waiting] = [free, Buffer.alloc(0)];
     origin.on("data", (bytes: Buffer) => {
       client.write(bytes.subarray(0, left));
@@ -137,13 +145,27 @@ async function trickle(port: number, free: number) {
       client.write(waiting.subarray(0, 1));
       waiting = waiting.subarray(1);
     }, 1000);
-    timers.add(timer);
+    client.on("close", () => {
+      clearInterval(timer);
+      origin.destroy();
+    });
+  };
+  const at = stage ? SLOW_PORTS + free : await freePort();
+  if (stage) stack.use(await serve(stage.network.server, at, (client) => void accept(client)));
+  else stack.use(await serveLoopback(at, accept));
+  const kept = stack.move();
+  return { port: at, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function serveLoopback(port: number, accept: (client: net.Socket) => Promise<void>): Promise<AsyncDisposable> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((client) => {
+    sockets.add(client);
+    void accept(client);
   });
-  await once(server.listen(0, "127.0.0.1"), "listening");
+  await once(server.listen(port, "127.0.0.1"), "listening");
   return {
-    port: (server.address() as net.AddressInfo).port,
     async [Symbol.asyncDispose]() {
-      for (const timer of timers) clearInterval(timer);
       for (const socket of sockets) socket.destroy();
       server.close();
     },
