@@ -61,7 +61,11 @@ export async function readFiles(
     return undefined;
   }
   const { keyPem, stale } = vault.open(keyPath, sealed);
-  const { key } = readSigningKey(keyPath, keyPem);
+  const { key, keyType } = readSigningKey(keyPath, keyPem);
+  if (keyType !== own.keyType) {
+    const why = `it has an ${keyType.toUpperCase()} key, and this CA has an ${own.keyType.toUpperCase()} one`;
+    throw new ConfigError(keyPath, `Cannot use ${keyPath}: ${why}. Put both files back from your backup`);
+  }
   if (stale) {
     await writeSecret(keyPath, vault.seal(keyPem), false);
     notice(`Rewrote the private key in ${keyPath}, as keyStore requires`);

@@ -69,7 +69,8 @@ export function checkAuthorities(given: GivenAuthorities, now: number): ConfigEr
     }
   };
   const [primary, secondary] = ROLES.map((role) => collect(() => given[role] && readGiven(role, given[role], now)));
-  if (primary && secondary) collect(() => refuseSharedTrust(primary, secondary, given.secondary));
+  if (primary && secondary)
+    collect(() => refuseSharedTrust(primary, secondary, given.secondary?.path ?? "signing.secondary"));
   return errors;
 }
 
@@ -117,15 +118,14 @@ function subjectKeyId(value: Buffer | undefined): Buffer | undefined {
 }
 
 /** A client that trusts the primary CA must not trust the secondary one because of it. */
-export function refuseSharedTrust(primary: Authority, secondary: Authority, given: GivenAuthority | undefined): void {
-  if (!given) return;
+export function refuseSharedTrust(primary: Authority, secondary: Authority, path: string): void {
   if (publicKeyOf(primary.key).equals(publicKeyOf(secondary.key))) {
-    throw cannotUse(given.path, "the primary and the secondary CA have the same key");
+    throw cannotUse(path, "the primary and the secondary CA have the same key");
   }
   // With a common issuer, a client that trusts the issuer trusts both, and no browser warns of an invalid server.
   const [above, other] = [primary, secondary].map(({ certificate }) => certificate.issuer);
   if (other === primary.certificate.subject || (above === other && other !== secondary.certificate.subject)) {
-    throw cannotUse(given.path, "the secondary CA has the primary CA, or the same CA as the primary, for its issuer");
+    throw cannotUse(path, "the secondary CA has the primary CA, or the same CA as the primary, for its issuer");
   }
 }
 

@@ -197,7 +197,22 @@ const SPOILT: readonly (readonly [string, (folder: string) => void, RegExp])[] =
     (folder) => writeFileSync(join(folder, "primary-rsa.pem"), ""),
     /primary-rsa\.pem: it has no PEM certificate/,
   ],
+  [
+    "the files of a CA of another key type",
+    (folder) => copyBoth(folder, "primary-rsa", "primary-ecdsa"),
+    /primary-ecdsa\.key: it has an RSA key, and this CA has an ECDSA one/,
+  ],
+  [
+    "a primary CA's files in the place of the secondary's",
+    (folder) => copyBoth(folder, "primary-rsa", "secondary-rsa"),
+    /secondary-rsa\.pem: the primary and the secondary CA have the same key/,
+  ],
 ];
+function copyBoth(folder: string, from: string, to: string): void {
+  for (const extension of ["key", "pem"])
+    copyFileSync(join(folder, `${from}.${extension}`), join(folder, `${to}.${extension}`));
+}
+
 for (const [what, spoil, message] of SPOILT) {
   test(`openAuthorities() refuses ${what}, and names the file`, async (t) => {
     const folder = emptyFolder(t);

@@ -91,11 +91,11 @@ export async function openAuthorities(
   );
   for (const role of ROLES) await keeper.open(role, now);
   await sealOldFiles(directory, files);
-  refuseSharedTrust(
-    keeper.find("primary", "ecdsa"),
-    keeper.find("secondary", "ecdsa"),
-    given.secondary ?? given.primary,
-  );
+  for (const keyType of KEY_TYPES) {
+    const [primary, secondary] = ROLES.map((role) => keeper.find(role, keyType));
+    const path = (given.secondary ?? given.primary)?.path ?? join(directory, `secondary-${keyType}.pem`);
+    refuseSharedTrust(primary!, secondary!, path);
+  }
   for (const authority of keeper.list()) noticeExpiry(authority, now, files);
   return {
     notices,
