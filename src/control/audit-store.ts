@@ -1,7 +1,6 @@
-import { statSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import type { AuditEntry } from "./api.ts";
-import { isUnusable, openDatabase, transaction } from "./database.ts";
+import { isUnusable, openDatabase, placeOf, transaction } from "./database.ts";
 import { RetentionClock } from "./retention-clock.ts";
 
 /**
@@ -124,13 +123,6 @@ export function serveAudit(file: string): AuditCalls {
     search: (query, limit) => use((store) => store.search(query, limit)),
     close,
   };
-}
-
-/** Which file is there now. */
-function placeOf(file: string): string {
-  if (file === ":memory:") return file;
-  const found = statSync(file, { throwIfNoEntry: false });
-  return found ? `${found.dev}:${found.ino}` : "";
 }
 
 /** The audit log in SQLite. Every method throws what SQLite throws. */

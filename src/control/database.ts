@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -46,6 +46,13 @@ function migrate(database: DatabaseSync, migrations: readonly Migration[]): void
     }
     database.exec(`PRAGMA user_version = ${migrations.length}`);
   });
+}
+
+/** Which file is there now, "" for none: what is written to one that was moved away while it is open may be lost. */
+export function placeOf(file: string): string {
+  if (file === ":memory:") return file;
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found ? `${found.dev}:${found.ino}` : "";
 }
 
 export function transaction<T>(database: DatabaseSync, work: () => T): T {

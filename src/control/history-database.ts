@@ -2,7 +2,7 @@ import { renameSync } from "node:fs";
 import type { Session } from "../sessions/record.ts";
 import type { Position, SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
-import { isUnusable } from "./database.ts";
+import { isUnusable, placeOf } from "./database.ts";
 import type { SessionRow } from "./history-schema.ts";
 import { type HistoryStore, openStore } from "./history-store.ts";
 import { RetentionClock } from "./retention-clock.ts";
@@ -72,6 +72,8 @@ class Database {
   readonly #file: string;
   readonly #said: Report<unknown>["said"][number][] = [];
   #store: HistoryStore | undefined;
+  /** The file that is open. */
+  #place: string | undefined;
   #wasOpen = false;
   #stopped: { readonly reason: string; readonly since: number; readonly pause: number } | undefined;
   #resumed = Number.NEGATIVE_INFINITY;
@@ -93,9 +95,11 @@ class Database {
   use<T>(action: "open" | "read" | "write", act: (store: HistoryStore) => T): T | undefined {
     for (let tries = 0; tries < 2; tries++) {
       try {
+        if (this.#store && this.#place !== placeOf(this.#file)) this.#lose();
         // Only at the node's start are the recorded live sessions those of another run.
         this.#store ??= openStore(this.#file, !this.#wasOpen);
         this.#wasOpen = true;
+        this.#place ??= placeOf(this.#file);
         const result = act(this.#store);
         if (action === "write") this.#resume();
         return result;
@@ -125,6 +129,12 @@ class Database {
     if (!this.#stopped || action === "write") this.#stopped = { reason, since, pause };
   }
 
+  /** Somebody has moved the file away, or put another one in its place. */
+  #lose(): void {
+    this.close();
+    this.#say("warn", `The history ${this.#file} was moved or removed; the node goes on with what is there now`);
+  }
+
   #say(level: "info" | "warn", text: string): void {
     this.#said.push({ level, text });
   }
@@ -132,6 +142,7 @@ class Database {
   close(): void {
     this.#store?.close();
     this.#store = undefined;
+    this.#place = undefined;
   }
 }
 

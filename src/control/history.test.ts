@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -359,6 +368,23 @@ test("A database that is damaged while the node runs is replaced, and no search 
   again.record([ended("newer", 6000)]);
   assert.match(ids(await search(again, {}, 10)), /newer/);
   assert.equal(again.info().state, "running");
+  await again.close();
+});
+
+test("A file that is moved away while the node runs is begun anew, and the log says so", async () => {
+  const options = optionsIn();
+  const history = openHistory(options);
+  history.record([ended("a", 1000)]);
+  await history.flush();
+  const folder = join(options.file, "..");
+  for (const name of readdirSync(folder)) renameSync(join(folder, name), join(folder, `${name}.moved`));
+  history.record([ended("b", 2000)]);
+  await history.flush();
+  assert.equal(ids(await search(history, {}, 10)), "b");
+  await history.close();
+  assert.match(options.said.join(), /history\.db was moved or removed; the node goes on with what is there now/);
+  const again = openHistory(options);
+  assert.equal(ids(await search(again, {}, 10)), "b");
   await again.close();
 });
 
