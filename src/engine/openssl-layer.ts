@@ -206,6 +206,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #isModern = false;
   #lateSteps = 0;
   #isAskedLate = false;
+  /** Messages of the handshake have come, and no data since. */
+  #isLate = false;
   #helloRequests = 0;
   #records = 0;
   /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
@@ -290,6 +292,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#isModern = ssl.version(this.#ssl) >= VERSIONS["TLSv1.3"];
     if (this.#isModern) this.#eraseExchange();
     this.#watches = "nothing";
+    this.#records = 0;
     this.#listen(false);
   }
 
@@ -311,7 +314,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
   read(at: number, room: number): number {
     if (this.#ended !== 0) return this.#ended;
     dropErrors();
+    // Only while it reads: writing would cost callbacks, too.
+    if (this.#isLate) this.#listen(true);
     this.#do(READ, at, room);
+    this.#listen(false);
     if (this.#isAskedLate) this.#tellAskedLate();
     if (this.failure) {
       this.#ended = BROKEN;
@@ -319,7 +325,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
     }
     if (this.#result > 0) {
       if (this.#isModern) this.#lateSteps = 0;
-      this.#listen(false);
+      this.#isLate = false;
+      this.#records = 0;
       return this.#result;
     }
     const told = this.#explain();
@@ -546,6 +553,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     // The one message that a server may begin with there is a HelloRequest, and a client certificate is what it is used for.
     if (!this.#isModern && this.#context.role === "client") this.#isAskedLate = true;
     this.#lateSteps += 1;
+    this.#isLate = true;
     this.#listen(true);
     if (this.#lateSteps <= MOST_LATE_STEPS[this.#isModern ? "modern" : "older"]) return;
     this.#stop("it sent too many messages of the handshake after the handshake");
@@ -604,9 +612,9 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   #listen(listens: boolean): void {
-    if (listens === this.#listens) return;
+    // A callback may have closed the end.
+    if (listens === this.#listens || this.#ssl === 0) return;
     this.#listens = listens;
-    this.#records = 0;
     ssl.set_msg_callback(this.#ssl, listens ? callbacks.message : 0);
   }
 
