@@ -186,6 +186,9 @@ export async function createState(
         onDeath(worker, how) {
           if (how !== undefined)
             webhooks.tell("worker.died", `Worker ${worker} died with ${how}; its sessions were reset`, { worker, how });
+          // The next worker needs them.
+          if (how !== undefined)
+            state.listFiles.keep(state.active.loaded.policy).catch((error: Error) => log.error(error.message));
           state.counts.end(worker);
           state.returns.leave(worker);
           const closed = sessions.dropWorker(worker, Date.now());

@@ -1,4 +1,4 @@
-import { constants, openSync } from "node:fs";
+import { constants, existsSync, openSync } from "node:fs";
 import { chmod, chown, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
@@ -12,7 +12,7 @@ import { MODE_WITH_WORKERS } from "./data-folder.ts";
 export interface ListFiles {
   /** Their folder's descriptor, which each worker inherits. */
   readonly descriptor: number;
-  /** Writes those of this policy. Throws ConfigError. */
+  /** Writes those of this policy that are not there. Throws ConfigError. */
   keep(policy: PolicySource): Promise<void>;
   /** Removes all others. A worker that still uses one has it mapped. */
   keepOnly(policy: PolicySource): Promise<void>;
@@ -54,8 +54,11 @@ export async function openListFiles(dataDir: string, user: Account | undefined):
     async keep({ lists }) {
       for (const [list, tables] of Object.entries(lists))
         for (const table of tables) {
-          if (typeof table === "string" || written.has(fileOf(table))) continue;
-          await write(fileOf(table), table).catch((error: NodeJS.ErrnoException) => {
+          if (typeof table === "string") continue;
+          const file = fileOf(table);
+          // Somebody may have removed it, and a worker that starts would not find it.
+          if (written.has(file) && existsSync(file)) continue;
+          await write(file, table).catch((error: NodeJS.ErrnoException) => {
             throw cannotWrite(list, folder, error);
           });
         }

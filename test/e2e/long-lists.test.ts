@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { curl, type Way } from "../clients.ts";
@@ -79,7 +79,9 @@ describe("A long list", needs("curl", "nginx-light"), () => {
     assert.doesNotMatch((await node.command("reload")).stdout, /The policy changed/);
   });
 
-  test("A worker that is started again has it too", async () => {
+  test("A worker that is started again has it too, although somebody has removed the compiled list", async () => {
+    const folder = join(node.folder, "data/lists");
+    for (const name of readdirSync(folder)) rmSync(join(folder, name));
     const [first] = (await node.stats()).workers;
     process.kill(first!.pid, "SIGKILL");
     const again = await until("the worker to start again", async () =>
