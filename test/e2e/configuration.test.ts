@@ -183,7 +183,7 @@ surprise: 1
     const folder = scratch();
     const { code, output } = await command("run", minimal("", port), folder);
     holder.close();
-    assert.equal(code, 2, output);
+    assert.equal(code, 75, output);
     assert.equal(output.trim().split("\n").length, 1, output);
     assert.match(output, new RegExp(`clearline\\.yaml:3:49: .*127\\.0\\.0\\.1:${port}.*listeners\\[0\\]\\.address`));
   });
@@ -195,14 +195,14 @@ surprise: 1
     const config = `dataDir: ./data\nlisteners: [{ name: p, mode: explicit, address: "127.0.0.1:${await freePort()}" }]\nlog: { level: error }\nconsole: { address: "127.0.0.1:${port}" }\n`;
     const { code, output } = await command("run", config, scratch());
     holder.close();
-    assert.equal(code, 2, output);
+    assert.equal(code, 75, output);
     assert.ok(output.includes(`127.0.0.1:${port}`) && output.includes("console.address"), output);
   });
 
   test("An address that this machine does not have is reported in one line", async () => {
     const config = `dataDir: ./data\nlisteners: [{ name: p, mode: explicit, address: "192.0.2.1:8080" }]\n`;
     const { code, output } = await command("run", config, scratch());
-    assert.equal(code, 2, output);
+    assert.equal(code, 75, output);
     assert.match(output, /:2:49: .*192\.0\.2\.1:8080.*no such address.*listeners\[0\]\.address/);
   });
 
@@ -233,7 +233,7 @@ surprise: 1
     const script = 'mount -t tmpfs -o ro none "$1" && shift && exec "$@"';
     const node = [process.execPath, MAIN, "run", "-c", file];
     const { code, stderr } = await run("unshare", ["-m", "sh", "-c", script, "sh", join(folder, "data"), ...node]);
-    assert.equal(code, 2, stderr);
+    assert.equal(code, 75, stderr);
     assert.match(stderr, /:1:10: .*\(dataDir\): the file system is read-only\n$/);
   });
 

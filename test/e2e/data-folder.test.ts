@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import {
   closeSync,
   fstatSync,
@@ -14,7 +13,6 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { MAIN, startNode } from "../node.ts";
@@ -75,31 +73,6 @@ describe("A full disk", { skip: process.getuid?.() !== 0 && "needs root, to moun
       const inMount = ["-m", "sh", "-c", script, "sh", join(folder, "data"), String(room)];
       const { code, stderr } = await run("unshare", [...inMount, process.execPath, MAIN, "run", "-c", file]);
       assert.equal(code, 75, `with room for ${room} pages: ${stderr}`);
-    }
-    const readOnly = 'mount -t tmpfs -o ro none "$1" && shift 2 && exec "$@"';
-    const inMount = ["-m", "sh", "-c", readOnly, "sh", join(folder, "data"), "0"];
-    const { code, stderr } = await run("unshare", [...inMount, process.execPath, MAIN, "run", "-c", file]);
-    assert.equal(code, 75, stderr);
-    assert.match(stderr, /Cannot use the folder .*\/data \(dataDir\): the file system is read-only/);
-  });
-
-  test("and an address that is taken or not there yet do so too", async (t) => {
-    const other = createServer().listen(0, "127.0.0.1");
-    t.after(() => other.close());
-    await once(other, "listening");
-    const file = join(scratch(), "other.yaml");
-    for (const address of [
-      `127.0.0.1:${(other.address() as AddressInfo).port}`,
-      "192.0.2.1:443",
-      "[2001:db8::1]:443",
-    ]) {
-      const listeners = [{ name: "proxy", mode: "forward", address, server: "127.0.0.1:1" }];
-      writeFileSync(
-        file,
-        JSON.stringify({ dataDir: "./data", console: { address: `127.0.0.1:${await freePort()}` }, listeners }),
-      );
-      const { code, stderr } = await run(process.execPath, [MAIN, "run", "-c", file]);
-      assert.equal(code, 75, stderr);
     }
   });
 
