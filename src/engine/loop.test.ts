@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Loop, type Task } from "./loop.ts";
 
 /** A loop, and tasks that note their names when they run. */
@@ -81,4 +83,28 @@ describe("A deferred task", () => {
     await quiet();
     assert.deepEqual(ran, [...names, "behind"]);
   });
+});
+
+test("A task that has run is not held, although others are always ready", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const { loop, ran, task, quiet } = noting();
+  const enqueueOne = () => {
+    const one = task("one");
+    loop.enqueue(one);
+    return new WeakRef(one);
+  };
+  const one = enqueueOne();
+  let isHeld: boolean | undefined;
+  const again = task("again", () => {
+    if (ran.length < 10) loop.enqueue(again);
+    else {
+      collect();
+      isHeld = one.deref() !== undefined;
+    }
+    return false;
+  });
+  loop.enqueue(again);
+  await quiet();
+  assert.equal(isHeld, false);
 });

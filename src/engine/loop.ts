@@ -1,5 +1,6 @@
 import { InvariantError, type NetworkError } from "../errors.ts";
 import { addressOf, addressOfFunction, errno, libc, memory, must, permanent, uv } from "./native.ts";
+import { Queue } from "./queue.ts";
 
 /**
  * The engine's event loop: one epoll set of our own, which sits as a single descriptor in libuv's loop. When a descriptor
@@ -58,8 +59,6 @@ const TURN = 2;
  * waits for 16 downloads: 72 ms, not 0.7.
  */
 const LOOK = 0.05;
-/** Tasks that have run are removed from the head of the queue in pieces of this size. */
-const TRIM = 1024;
 /** Deferred tasks that run in one turn: what they begin goes on between two turns. */
 const MOST_BEGUN = 4;
 /** ms after which one deferred task runs although others are ready: what has begun may be more than enough. */
@@ -79,14 +78,12 @@ export class Loop {
   readonly #poll = permanent(uv.handle_size(UV_POLL)).bytes;
   #generation = 0;
   #size = 0;
-  /** Tasks that have become ready, from `#next` on. */
-  #ready: Task[] = [];
-  #next = 0;
+  /** Tasks that have become ready. */
+  readonly #ready = new Queue<Task>();
   /** Tasks that have used up their budget. */
-  #busy: Task[] = [];
-  #nextBusy = 0;
+  readonly #busy = new Queue<Task>();
   /** Tasks that begin something, and when they were deferred. */
-  readonly #deferred: { readonly task: Task; readonly since: number }[] = [];
+  readonly #deferred = new Queue<{ readonly task: Task; readonly since: number }>();
   #begun = 0;
   #lastBegun = 0;
   readonly #overdue: number;
@@ -159,12 +156,12 @@ export class Loop {
 
   /** When the first of the tasks was deferred that have not run, by performance.now(); undefined: there is none. */
   get deferredSince(): number | undefined {
-    return this.#deferred[0]?.since;
+    return this.#deferred.first?.since;
   }
 
   /** Has all deferred tasks run soon. */
   hurry(): void {
-    for (const { task } of this.#deferred.splice(0)) this.enqueue(task);
+    for (let next = this.#deferred.shift(); next; next = this.#deferred.shift()) this.enqueue(next.task);
   }
 
   #wake(): void {
@@ -180,8 +177,7 @@ export class Loop {
     } finally {
       // Also after a bug: without the next turn all connections would hang.
       this.#isRunning = false;
-      const isIdle =
-        this.#next === this.#ready.length && this.#nextBusy === this.#busy.length && this.#deferred.length === 0;
+      const isIdle = this.#ready.size === 0 && this.#busy.size === 0 && this.#deferred.size === 0;
       this.#immediate = isIdle && this.#size === 0 ? undefined : setImmediate(this.#turn);
       if (isIdle) this.#immediate?.unref();
     }
@@ -192,7 +188,7 @@ export class Loop {
     let looked = 0;
     this.#begun = 0;
     for (let now = performance.now(); now < until; now = performance.now()) {
-      if (this.#next === this.#ready.length || now - looked > LOOK) {
+      if (this.#ready.size === 0 || now - looked > LOOK) {
         this.#look();
         looked = now;
       }
@@ -211,29 +207,16 @@ export class Loop {
   }
 
   #take(now: number): Task | undefined {
-    const isReady = this.#next < this.#ready.length;
+    const isReady = this.#ready.size > 0;
     const mayBegin = isReady ? now - this.#lastBegun > this.#overdue : this.#begun < MOST_BEGUN;
     const first = mayBegin ? this.#deferred.shift() : undefined;
-    if (first) {
-      this.#begun += 1;
-      this.#lastBegun = now;
-      return first.task;
-    }
-    if (isReady) return this.#ready[this.#next++];
-    if (this.#nextBusy === this.#busy.length) return undefined;
-    const task = this.#busy[this.#nextBusy++];
-    if (this.#nextBusy > TRIM || this.#nextBusy === this.#busy.length) {
-      this.#busy.splice(0, this.#nextBusy);
-      this.#nextBusy = 0;
-    }
-    return task;
+    if (!first) return isReady ? this.#ready.shift() : this.#busy.shift();
+    this.#begun += 1;
+    this.#lastBegun = now;
+    return first.task;
   }
 
   #look(): void {
-    if (this.#next > TRIM || this.#next === this.#ready.length) {
-      this.#ready.splice(0, this.#next);
-      this.#next = 0;
-    }
     const count = libc.epoll_wait(this.#epoll, this.#events, MOST_EVENTS, 0);
     // EINTR: the next look finds the same events.
     if (count < 0 && errno() !== EINTR) must(count, "epoll_wait");
