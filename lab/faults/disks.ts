@@ -9,6 +9,7 @@ import { FEED, harmless, since } from "./bench.ts";
 import { type Fault, Skipped } from "./fault.ts";
 import { FrozenDisk } from "./frozen-disk.ts";
 import { ALL, inModes, type Mode, type ModeBench, openMode } from "./modes.ts";
+import { describe } from "./traffic.ts";
 
 /** ms. Longer than the kernel leaves a changed page unwritten. */
 const HANG = 40_000;
@@ -38,6 +39,13 @@ export const DISKS: readonly Fault[] = [
     parts: "history",
     run: hangData,
   }),
+  ...inModes(["loopback", "router"], {
+    name: "worker-killed-while-disk-hangs",
+    about: "SIGKILL of a worker while the data folder's disk hangs (a frozen file system)",
+    promise: "A new worker takes its place, and carries sessions while the disk still hangs",
+    parts: "",
+    run: loseWorkerMeanwhile,
+  }),
   ...inModes(["loopback", "bridge"], {
     name: "feed-disk-hangs",
     about:
@@ -47,6 +55,28 @@ export const DISKS: readonly Fault[] = [
     run: hangFeeds,
   }),
 ];
+
+async function loseWorkerMeanwhile(pki: Pki, mode: Mode): Promise<string> {
+  await using disk = new FrozenDisk("data");
+  await using bench = await openMode(mode, pki, { prepare: disk.mount, config: { feeds: [] } });
+  const { node, traffic } = bench;
+  disk.freeze();
+  try {
+    await until("a stopped history", async () => (await node.stats()).history.state === "stopped");
+    const [victim] = (await node.stats()).workers;
+    const start = performance.now();
+    process.kill(victim!.pid, "SIGKILL");
+    await until("a new worker that reports", async () => {
+      const worker = (await node.stats()).workers.find(({ id }) => id === victim!.id);
+      return worker?.pid !== victim!.pid && worker?.memory !== undefined;
+    });
+    const back = since(start);
+    const after = await traffic.whole(60, performance.now());
+    return `a new worker after ${back}; then ${describe(after)}`;
+  } finally {
+    disk.thaw();
+  }
+}
 
 async function hangFeeds(pki: Pki, mode: Mode): Promise<string> {
   await using disk = new FrozenDisk("captures");

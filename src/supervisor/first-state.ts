@@ -195,7 +195,11 @@ export async function createState(
           publish(state, { opened: [], changed: [], closed });
         },
       },
-      { inherited: [prepared.listFiles.descriptor], readErrors: prepared.logTargets.readWorker },
+      {
+        inherited: [prepared.listFiles.descriptor],
+        readErrors: prepared.logTargets.readWorker,
+        diskHangs: () => disk.stall !== undefined,
+      },
     ),
   };
   prepared.bypasses.listen({

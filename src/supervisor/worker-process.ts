@@ -28,6 +28,8 @@ export interface Shared {
   readonly inherited: readonly number[];
   /** Reads what a worker writes to its standard error. Absent: it writes to the supervisor's. */
   readonly readErrors?: ((stream: Readable) => void) | undefined;
+  /** The data folder's disk does not answer. A new worker would wait for it in Node's cache of compiled code. */
+  readonly diskHangs?: (() => boolean) | undefined;
 }
 
 /** What became of a setup. `endedWith`: the exit code of the worker, or the signal that ended it; undefined: it uses the setup. */
@@ -82,14 +84,18 @@ export class WorkerProcess {
   #hasEnded = false;
 
   constructor(worker: number, silence: number, events: WorkerProcessEvents, shared: Shared) {
-    const { inherited, readErrors } = shared;
+    const { inherited, readErrors, diskHangs } = shared;
     this.#worker = worker;
     this.#events = events;
     this.#child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
       serialization: "advanced",
       stdio: ["inherit", "inherit", readErrors ? "pipe" : "inherit", "ipc", this.#callRecord ?? "ignore", ...inherited],
       execArgv: [...process.execArgv, YOUNG_GENERATION, ALONE, NO_DEBUGGER],
-      env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
+      env: {
+        ...process.env,
+        ...{ UV_THREADPOOL_SIZE: THREADS },
+        ...(diskHangs?.() && { NODE_DISABLE_COMPILE_CACHE: "1" }),
+      },
     });
     if (this.#child.stderr) readErrors?.(this.#child.stderr);
     this.#silence = watchSilence({

@@ -70,12 +70,12 @@ export class Workers {
   constructor(
     count: number,
     events: WorkerEvents,
-    { silence = SILENCE, inherited = [], readErrors }: { readonly silence?: number } & Partial<Shared> = {},
+    { silence = SILENCE, inherited = [], readErrors, diskHangs }: { readonly silence?: number } & Partial<Shared> = {},
   ) {
     this.count = count;
     this.#events = events;
     this.#silence = silence;
-    this.#shared = { inherited, readErrors };
+    this.#shared = { inherited, readErrors, diskHangs };
     this.#restarts = Array.from({ length: count }, () => ({ restarts: 0, failures: 0 }));
   }
 
