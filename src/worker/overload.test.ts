@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Loop } from "../engine/loop.ts";
-import { Overload, type Thresholds } from "./overload.ts";
+import { lastingDelay, Overload, type Thresholds } from "./overload.ts";
 import { Rate } from "./rate.ts";
 
 /** An overload whose clock and measures the test sets. */
@@ -101,6 +101,15 @@ describe("An overloaded worker", () => {
     assert.equal(one.overload.judge(false), undefined);
     assert.deepEqual(one.overload.report().measures, []);
   });
+});
+
+test("A delay counts when all of four looks have seen it, and half while it falls", () => {
+  assert.equal(lastingDelay([]), 0);
+  assert.equal(lastingDelay([80, 90, 100]), 0);
+  assert.equal(lastingDelay([0, 90, 100, 110]), 0);
+  assert.equal(lastingDelay([60, 90, 70, 60]), 60);
+  // What a pause of 120 ms leaves behind.
+  assert.equal(lastingDelay([120, 100, 80, 60]), 30);
 });
 
 test("A rate is that of the last second, whenever it is asked for", () => {

@@ -154,7 +154,7 @@ export class Overload {
   get #delay(): number {
     // A trial is over at the first look that sees a delay: each session that it keeps waiting was one too many.
     if (this.#level !== "none") return this.#delays.at(-1) ?? 0;
-    return this.#delays.length < LASTING ? 0 : Math.min(...this.#delays);
+    return lastingDelay(this.#delays);
   }
 
   #valueOf(load: Load, rate: number): number {
@@ -194,6 +194,16 @@ export class Overload {
   close(): void {
     clearInterval(this.#timer);
   }
+}
+
+/**
+ * The delay that all of the last looks have seen, in ms. One that falls from the first to the last of them counts half: the worker keeps
+ * up again after a pause, such as a collection of garbage.
+ */
+export function lastingDelay(delays: readonly number[]): number {
+  if (delays.length < LASTING) return 0;
+  const isFalling = delays.at(-1)! < delays[0]!;
+  return Math.min(...delays) / (isFalling ? 2 : 1);
 }
 
 function written(load: Load, threshold: number): string {
