@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import type { End } from "../engine/end.ts";
 import type { Meter, RelayEnding } from "../engine/relay.ts";
 import { endAndSocket } from "../engine/test-ends.ts";
@@ -173,6 +173,23 @@ test("A tool that leaves something out of an answer may end it, whether it close
     b.end();
     assert.equal((await parting).cut, undefined);
   }
+});
+
+test("A tool that has left something out of a request may still answer by itself when the server breaks later", async (t) => {
+  const { client, server, tools } = await world(t, 1, undefined, 10_000);
+  const [{ a, b }] = tools as [World["tools"][number]];
+  const answer = readAll(client);
+  client.end("the whole request");
+  await once(a.resume(), "end");
+  b.end("the request");
+  await once(server.resume(), "end");
+  const broken = resetOf(b);
+  server.resetAndDestroy();
+  assert.equal(await broken, "ECONNRESET");
+  // Timers run in the order in which they were set: one that resets the client at once has run by then.
+  await setTimeout(0);
+  a.end("502 the server broke off");
+  assert.equal(await answer, "502 the server broke off");
 });
 
 test("The second tool's own answer, after which it leaves both sides, ends as it was meant", async (t) => {

@@ -57,7 +57,7 @@ export function relayThrough(
   const meters: Meter[] = [];
   /** What the session's end is called when a tool ended it; undefined: none did. */
   let ownEnd: string | undefined;
-  /** Lets ends of which a tool has left something out pass, by the stretch that tells whether it lives. */
+  /** Lets ends pass that wait because a tool has left something out, by the stretch that tells whether it lives. */
   const short = new Map<number, () => void>();
   /** The end of the server's side that waits, and what it waits for. */
   let waiting: PromiseWithResolvers<void> | undefined;
@@ -101,9 +101,13 @@ export function relayThrough(
     const isShort = side === "client" ? near.fromClient < far.toServer : near.fromServer < far.toClient;
     if (!isShort || (partings[behind] && !broken)) return undefined;
     const { promise: until, resolve } = Promise.withResolvers<void>();
-    short.set(behind, resolve);
+    const pass = () => {
+      if (short.get(behind) === pass) short.delete(behind);
+      resolve();
+    };
+    short.set(behind, pass);
     if (broken) settle(0);
-    else setTimeout(() => broken || resolve(), MOMENT);
+    else setTimeout(() => broken || pass(), MOMENT);
     return { until, isEarly: false };
   };
   const cut = (stretches: readonly number[]) => {
