@@ -250,6 +250,24 @@ test("A feed whose disk hangs can be closed, and writes its lines later", async 
   await until("its line", () => readFileSync(file, "latin1") === line(1));
 });
 
+test("A feed can be closed when its disk hangs only after that", async (t) => {
+  const feed = await make({ stall: 200 });
+  const hang = occupyThreads();
+  t.after(hang.end);
+  feed.takeKey!(Buffer.from(line(1)));
+  // The write waits for a thread now; the one behind it will wait for those that are occupied again.
+  await new Promise((resolve) => setImmediate(resolve));
+  const again = occupyThreads();
+  t.after(again.end);
+  feed.takeKey!(Buffer.from(line(2)));
+  const closed = feed.close();
+  hang.end();
+  await closed;
+  assert.deepEqual([feed.counters().packets, feed.counters().state], [1, "stopped"]);
+  again.end();
+  await until("the second line", () => readFileSync(file, "latin1") === line(1) + line(2));
+});
+
 test("With one file kept, no worker writes into the one that another has deleted", async () => {
   const [one, other] = await Promise.all([make({ keep: 1, rotate: 1000 }), make({ keep: 1, rotate: 1000, worker: 1 })]);
   other.takeKey!(Buffer.from(line(0)));

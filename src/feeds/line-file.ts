@@ -129,7 +129,8 @@ export class LineFile {
       await this.#write(opened, lines);
     } finally {
       clearTimeout(timer);
-      this.#stalls = Promise.withResolvers();
+      // Otherwise it stays: whoever closes the file may wait for a write that comes after this one.
+      if (this.#stall !== undefined) this.#stalls = Promise.withResolvers();
     }
     if (this.#stall !== undefined) log.info({ feed: name, place: file }, "feed runs again");
     this.#stall = undefined;
