@@ -16,3 +16,9 @@ test("A queue gives back what an array would, in the same order", () => {
     }),
   );
 });
+
+test("A queue has no limit of its own", () => {
+  const queue = new Queue<number>();
+  for (let nth = 0; nth < 300_000; nth += 1) queue.push(nth);
+  assert.deepEqual([queue.size, queue.shift()], [300_000, 0]);
+});

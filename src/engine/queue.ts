@@ -31,8 +31,9 @@ export class Queue<Member> {
   /** The number of places is a power of two. */
   #grow(): void {
     const before = this.#places;
-    this.#places = before.map((_, nth) => before[(this.#first + nth) & (before.length - 1)]);
+    this.#places = Array.from({ length: 2 * before.length }, (_, nth) =>
+      nth < before.length ? before[(this.#first + nth) & (before.length - 1)] : undefined,
+    );
     this.#first = 0;
-    this.#places.push(...before.fill(undefined));
   }
 }
