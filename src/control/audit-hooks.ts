@@ -39,7 +39,7 @@ export function auditRequests(app: ControlApp, audit: Audit): void {
     if (changes && config?.audit === undefined)
       throw new InvariantError(`${method} ${url} says nothing of the audit log`);
   });
-  app.addHook("preHandler", async (request) => {
+  app.addHook("preHandler", async (request, { raw }) => {
     const step = stepOf(request);
     if (!step) return;
     try {
@@ -50,6 +50,11 @@ export function auditRequests(app: ControlApp, audit: Audit): void {
         cause: error,
       });
     }
+    // The disk may have taken long. Work for a client that has left, such as following a session, might never end.
+    if (raw.destroyed)
+      throw new AuditFailure(
+        `Cannot do "${step.action}": the client left before it was recorded. Nothing was changed or shown`,
+      );
   });
   const end = (request: FastifyRequest, status: number, detail?: string) => {
     if (request.audited === undefined) return;

@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { type IncomingMessage, request } from "node:http";
+import { type IncomingMessage, request, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
+import { until } from "../../test/processes.ts";
 import { ConfigError } from "../errors.ts";
 import type { AuditList, LogList, SessionEvents, SessionList, Stats, TopList, TroubleRow } from "./api.ts";
-import { openAudit } from "./audit.ts";
+import { type AuditedStep, openAudit } from "./audit.ts";
 import { isLocalHost } from "./auth.ts";
 import { startControl } from "./server.ts";
 import { createTestOperations, disk, QUIET, testSession } from "./test-operations.ts";
@@ -787,4 +789,39 @@ test("A change that cannot be recorded is refused, and reading goes on", async (
   assert.match(await refused.text(), /^\{"error":"Cannot do \\"ca renew\\": the audit log .* Nothing was changed/);
   assert.deepEqual([refused.status, renewed, (await send("/stats", "GET")).status], [503, false, 200]);
   await other.close();
+});
+
+test("What is on record only after its client has left is not done, and the entry ends", async () => {
+  const gone = Promise.withResolvers<void>();
+  const onRequest = (message: unknown) =>
+    (message as { response: ServerResponse }).response.once("close", () => gone.resolve());
+  let flushed = false;
+  const own = {
+    ...operations,
+    audit: {
+      ...operations.audit,
+      async begin(step: AuditedStep) {
+        const number = await operations.audit.begin(step);
+        client.destroy();
+        await gone.promise;
+        return number;
+      },
+    },
+    flushCaches: async () => (flushed = true),
+  };
+  const other = await startControl(own, { host: "127.0.0.1", port: 0, tokenFile, log });
+  subscribe("http.server.request.start", onRequest);
+  const { port } = other.address;
+  const headers = { authorization: `Bearer ${token}` };
+  const client = request({ host: "127.0.0.1", port, path: "/api/v1/caches", method: "DELETE", headers });
+  client.on("error", () => {}).end();
+  await gone.promise;
+  await other.close();
+  unsubscribe("http.server.request.start", onRequest);
+  const entry = await until("the end of the entry", async () => {
+    const [last] = await operations.audit.search({}, 1);
+    return last?.action === "cache flush" && last.outcome !== "begun" && last;
+  });
+  assert.match(entry.detail ?? "", /^Cannot do "cache flush": the client left before/);
+  assert.deepEqual([entry.outcome, flushed], ["failed", false]);
 });
