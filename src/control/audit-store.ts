@@ -131,7 +131,7 @@ class AuditStore {
   readonly #sql: ReturnType<typeof prepare>;
 
   constructor(file: string) {
-    // The supervisor does nothing else while it waits, such as issuing certificates.
+    // The history waits for the same thread.
     this.#database = openDatabase(file, { migrations: MIGRATIONS, timeout: 250, synchronous: "FULL" });
     this.#sql = prepare(this.#database);
   }

@@ -67,8 +67,8 @@ export function openAudit({ file, keepAge, keepEntries, disk, log }: AuditOption
   async function use<T>(act: (store: Store<AuditCalls>) => Promise<T>, late?: (result: T) => void): Promise<T> {
     const fail = (error: Error) =>
       new AuditFailure(`the audit log ${file} cannot be used: ${error.message}`, { cause: error });
-    // What waits for the disk must not grow without end.
-    if (disk.stall) throw fail(disk.stall);
+    const { refusal } = disk;
+    if (refusal) throw fail(refusal);
     const answer = act(store);
     return await disk.inTime(answer).catch((error: Error) => {
       if (error instanceof DiskStall) answer.then(late, () => undefined);

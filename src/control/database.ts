@@ -10,7 +10,7 @@ export type Migration = string | ((database: DatabaseSync) => void);
 interface OpenOptions {
   /** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
   readonly migrations: readonly Migration[];
-  /** How long to wait for another program that holds the file, in ms: meanwhile the process does nothing else. */
+  /** How long to wait for another program that holds the file, in ms: meanwhile the thread does nothing else. */
   readonly timeout: number;
   /** FULL: what is committed survives a power cut. NORMAL: the last of it may be lost. */
   readonly synchronous: "NORMAL" | "FULL";

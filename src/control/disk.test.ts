@@ -56,3 +56,39 @@ test("A disk that hangs stops the history and refuses changes, keeps nobody wait
   await history.close();
   await audit.close();
 });
+
+test("A node that stops while its disk hangs does not wait, and what it could not say in time is written all the same", async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const disk = stack.adopt(new Disk(50), (one) => one.close());
+  const file = join(scratch(), "history.db");
+  const options = { keepAge: 1e15, keepSessions: 1e6, log: QUIET };
+  const history = openHistory({ file, disk, ...options });
+  const audit = openAudit({ file: ":memory:", disk, keepAge: 1e15, keepEntries: 100, log: QUIET });
+  await history.flush();
+  const lock = new DatabaseSync(file);
+  lock.exec("BEGIN IMMEDIATE");
+  history.record([{ ...testSession("last", 1000), end: 1010 }]);
+  const written = history.flush();
+  await until("a history that has stopped", () => history.info().state === "stopped");
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  await Promise.all([history.close(), audit.close()]);
+  t.mock.timers.reset();
+  lock.exec("ROLLBACK");
+  lock.close();
+  await written;
+  const again = openHistory({ file, disk, ...options });
+  assert.equal((await again.find("last"))?.id, "last");
+  await again.close();
+});
+
+test("Of a slow disk no more is asked than it may ever do", async () => {
+  await using stack = new AsyncDisposableStack();
+  const disk = stack.adopt(new Disk(), (one) => one.close());
+  const history = openHistory({ file: ":memory:", keepAge: 1e15, keepSessions: 1e6, disk, log: QUIET });
+  const audit = openAudit({ file: ":memory:", disk, keepAge: 1e15, keepEntries: 100, log: QUIET });
+  const finds = Array.from({ length: 1_000 }, () => history.find("none"));
+  await assert.rejects(audit.search({}, 1), /cannot be used: 1000 others wait for the disk/);
+  await Promise.all(finds);
+  assert.deepEqual(await audit.search({}, 1), []);
+  await Promise.all([history.close(), audit.close()]);
+});

@@ -3,6 +3,8 @@ import type { Answer, Question, StoreCalls } from "./disk-calls.ts";
 
 /** ms that the disk may take to answer. One that hangs, or a server of files that is gone, may answer never. */
 const PATIENCE = 10_000;
+/** The most calls that wait. A caller gives up after PATIENCE, but its call stays: on a slow disk the queue would grow without end. */
+const WAITING_MAX = 1_000;
 
 /** The disk takes longer than anyone should wait. */
 export class DiskStall extends Error {
@@ -42,12 +44,17 @@ export class Disk {
     this.#thread.unref();
   }
 
-  /** Why nothing is to be asked of the disk now: it does not answer. */
+  /** The disk does not answer. */
   get stall(): DiskStall | undefined {
     const [first] = this.#waiting.values();
     if (first === undefined || performance.now() - Math.max(first.since, this.#heard) < this.#patience)
       return undefined;
     return new DiskStall(`the disk has not answered for ${this.#patience / 1000} s`);
+  }
+
+  /** Why nobody is to ask the disk now. */
+  get refusal(): DiskStall | undefined {
+    return this.#waiting.size < WAITING_MAX ? this.stall : new DiskStall(`${WAITING_MAX} others wait for the disk`);
   }
 
   /** Opens the store in the thread. When that fails, so does each call. */
@@ -58,11 +65,12 @@ export class Disk {
     return { call: (name, ...args) => this.#ask(store, String(name), args) };
   }
 
-  /** Rejects with DiskStall when the answer takes too long. It may come later. */
+  /** Rejects with DiskStall when the answer takes too long, at once when the disk hangs already. It may come later. */
   async inTime<Result>(answer: Promise<Result>): Promise<Result> {
     const { promise, reject } = Promise.withResolvers<never>();
     const late = () => reject(this.stall ?? new DiskStall("the disk is too slow"));
     const timer = setTimeout(late, this.#patience);
+    if (this.stall) late();
     try {
       return await Promise.race([answer, promise]);
     } finally {

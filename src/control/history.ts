@@ -204,7 +204,7 @@ class Database {
   /** undefined: nothing was found, or the disk does not answer. */
   async read<Found>(ask: (store: Store<HistoryCalls>) => Promise<Report<Found>>): Promise<Found | undefined> {
     const { disk } = this.#options;
-    if (disk.stall) return undefined;
+    if (disk.refusal) return undefined;
     const answer = ask(this.#store).then((report) => this.#take(report));
     return await disk.inTime(answer).catch((error: unknown) => {
       if (error instanceof DiskStall) return undefined;
