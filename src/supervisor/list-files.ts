@@ -1,5 +1,5 @@
-import { constants, existsSync, openSync } from "node:fs";
-import { chmod, chown, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { constants, openSync } from "node:fs";
+import { access, chmod, chown, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import type { Account } from "../linux/privileges.ts";
@@ -57,7 +57,7 @@ export async function openListFiles(dataDir: string, user: Account | undefined):
           if (typeof table === "string") continue;
           const file = fileOf(table);
           // Somebody may have removed it, and a worker that starts would not find it.
-          if (written.has(file) && existsSync(file)) continue;
+          if (written.has(file) && (await isThere(file))) continue;
           await write(file, table).catch((error: NodeJS.ErrnoException) => {
             throw cannotWrite(list, folder, error);
           });
@@ -72,6 +72,14 @@ export async function openListFiles(dataDir: string, user: Account | undefined):
       }
     },
   };
+}
+
+/** On a disk that hangs, the supervisor must not wait for the answer. */
+function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The first descriptor that a worker inherits. The way to the data folder may be closed to the workers' user. */
