@@ -46,6 +46,8 @@ import { chooseWorkerUser } from "./worker-user.ts";
  */
 export async function runNode({ file, flags }: RunOptions): Promise<void> {
   const teardown: Teardown = { steps: [], keepsListeners: false };
+  // libuv reads it when the first thread is needed.
+  process.env["UV_THREADPOOL_SIZE"] ??= THREADS;
   // Without a listener of its own, Node would open its debugger to whoever may send this signal.
   process.on("SIGUSR1", () => {});
   try {
@@ -73,6 +75,11 @@ export interface RunOptions {
   readonly flags: Flags;
 }
 
+/**
+ * Each look at a folder on a disk that hangs, and each write to it, keeps a thread. Node's four would soon be taken, and new RSA keys
+ * would wait.
+ */
+const THREADS = "16";
 /** ms between two writes of live sessions to the history. */
 const RECORD_LIVE = 250;
 /** ms between two warnings about the same certificate. */
