@@ -191,7 +191,7 @@ const SUPERVISOR: Boundary = {
     [/^src\/streams\/(?!(?:resolve|host-files|numeric-host)\.ts$)/, "it carries sessions"],
     // Heartbeats and checks of ports need connections, but no TLS and no relay.
     [
-      /^src\/engine\/(?!(?:dial|end|farewell|ip-header|keepalive|layer|listen|loop|native|node-socket|socket-address|wait)\.ts$)/,
+      /^src\/engine\/(?!(?:dial|end|farewell|ip-header|keepalive|layer|listen|loop|native|node-socket|queue|socket-address|wait)\.ts$)/,
       "it carries sessions",
     ],
     [/^src\/capture\//, "it accepts sessions"],
