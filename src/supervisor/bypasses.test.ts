@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { until } from "../../test/processes.ts";
 import { ConfigError } from "../errors.ts";
 import { MOST_BYPASSES } from "../policy/bypass-book.ts";
 import { BypassKeeper, type NewBypass } from "./bypasses.ts";
@@ -67,7 +68,7 @@ test("A bypass ends on time, and everybody is told, however the clock was set me
   clocks.offset = 40 * 86_400_000;
   assert.deepEqual(entries(), ["app.example"]);
   clocks.offset = -40 * 86_400_000;
-  const { bypass } = await keeper.add({ ...WANTED, entry: "short.example", time: 30 });
+  const { bypass } = await keeper.add({ ...WANTED, entry: "short.example", time: 1_000 });
   await ended;
   assert.deepEqual(entries(), ["app.example"]);
   assert.deepEqual(told, [1, 2, 1]);
@@ -76,6 +77,15 @@ test("A bypass ends on time, and everybody is told, however the clock was set me
   assert.deepEqual(entries(), ["app.example"]);
   assert.match(said.join(), /bypass [0-9a-f]{8} of short\.example has ended/);
   assert.doesNotMatch(readFileSync(file, "utf8"), /short\.example/);
+});
+
+test("A bypass that ends while it is written is removed all the same", async (t) => {
+  const { keeper, said, entries, file } = await keeperAt(t);
+  await keeper.add(WANTED);
+  await keeper.add({ ...WANTED, entry: "short.example", time: 0 });
+  assert.deepEqual(entries(), ["app.example"]);
+  await until("its end", () => !readFileSync(file, "utf8").includes("short.example"));
+  assert.match(said.join(), /short\.example has ended/);
 });
 
 test("A clock that is years behind at the start gives no bypass more time than it was made for", async (t) => {

@@ -132,6 +132,8 @@ export class BypassKeeper {
       await this.#write(next, `add a bypass of ${entry}, and nothing has changed`);
       if (time !== null) this.#ends.set(id, end);
       this.#use(next);
+      // It may have ended while it was written.
+      if (time !== null && end <= this.#clocks.steady()) this.#end();
       this.#listeners.onNews(next);
       return { bypass: this.#show(bypass), replaced };
     });

@@ -110,12 +110,11 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
   }));
 }
 
-/** A feed of the configuration is open in every worker. */
-export function feedInfos({ workers, counts, changes }: NodeState): FeedInfo[] {
+/** A feed of the configuration is open in every worker. One that was just started has not told of it yet. */
+export function feedInfos({ active, workers, counts, changes }: NodeState): FeedInfo[] {
   const open = workers.list().flatMap(({ status }) => status?.feeds ?? []);
-  return [...Map.groupBy(open, ({ name }) => name)].map(([name, parts]) => {
-    const { kind } = parts[0]!;
-    const stopped = parts.find(({ state }) => state === "stopped");
+  return active.loaded.config.feeds.map(({ name, kind }) => {
+    const stopped = open.find((part) => part.name === name && part.state === "stopped");
     const total = (count: "sessions" | "packets" | "bytes" | "dropped") => counts.total(KEYS.feed(kind, name, count));
     return {
       name,
