@@ -553,6 +553,19 @@ test("A bug in a tap ends its own relay only, which rejects with it", async (t) 
   assert.equal(await digest(sound.server), createHash("sha256").update("still here").digest("hex"));
 });
 
+test("A bug in a tap disturbs nobody else who ends the session, or lets an end pass", async (t) => {
+  const bug = () => {
+    throw new Error("a bug");
+  };
+  const early = () => ({ until: Promise.resolve(), isEarly: false });
+  const ended = await between(t, { taps: [{ ...recorder(), reset: bug }] });
+  const held = await between(t, { taps: [{ ...recorder(), end: bug }], early });
+  const rejections = [ended, held].map(({ over }) => assert.rejects(over, { message: "a bug" }));
+  ended.ends[0].reset(new NetworkError("The node was full", "EMFILE"));
+  held.client.end();
+  await Promise.all(rejections);
+});
+
 /** The bytes alone, once the server's first byte has its time. */
 function countsOf({ firstByte, ...counts }: Meter): Omit<Meter, "firstByte"> {
   assert.ok(firstByte !== undefined && firstByte <= Date.now());

@@ -190,7 +190,12 @@ class Relay implements Task {
       this.#abort(error.message, undefined, error.code);
       return;
     }
-    // The story reports it, and only this session is over.
+    this.#giveUp(error);
+  }
+
+  /** A bug of ours: the story reports it, and only this session is over. */
+  #giveUp(error: unknown): void {
+    if (this.#isOver) return;
     this.#stop();
     this.#up.from.reset();
     this.#up.to.reset();
@@ -406,7 +411,7 @@ class Relay implements Task {
     const tell = () => {
       if (!this.#isOver) for (const tap of this.#options.taps) tap.end(side, isCut);
     };
-    if (early && !early.isEarly) void early.until.then(tell);
+    if (early && !early.isEarly) early.until.then(tell).catch((error: unknown) => this.#giveUp(error));
     else tell();
   }
 
@@ -429,7 +434,13 @@ class Relay implements Task {
     if (own) return this.#abort(own.message, undefined, own.code);
     if (failure && isReset(failure.code)) this.#left[failure.side] = "reset";
     // Where the node itself gives the session up, what the server said may not be whole either.
-    for (const tap of this.#options.taps) tap.reset(failure?.side ?? "server");
+    try {
+      for (const tap of this.#options.taps) tap.reset(failure?.side ?? "server");
+    } catch (error) {
+      // Whoever ends the session, for its idle time say, has others to look after.
+      this.#giveUp(error);
+      return false;
+    }
     this.#settle(reason ?? this.#blame(failure?.side ?? "client", failure?.code ?? ""), failure, cut);
     this.#up.from.reset();
     this.#up.to.reset();
