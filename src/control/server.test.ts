@@ -825,3 +825,15 @@ test("What is on record only after its client has left is not done, and the entr
   assert.match(entry.detail ?? "", /^Cannot do "cache flush": the client left before/);
   assert.deepEqual([entry.outcome, flushed], ["failed", false]);
 });
+
+test("Of a session that is not found, the error says when the history has stopped", async () => {
+  const info = () => ({ state: "stopped", reason: "the disk has not answered for 10 s", sessions: 0 }) as const;
+  const own = { ...operations, history: { ...operations.history, info } };
+  const other = await startControl(own, { host: "127.0.0.1", port: 0, tokenFile, log });
+  const answer = await fetch(`http://127.0.0.1:${other.address.port}/api/v1/sessions/none`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  assert.equal(answer.status, 404);
+  assert.match(await answer.text(), /nor in the history, which has stopped: the disk has not answered for 10 s/);
+  await other.close();
+});

@@ -77,7 +77,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
     },
     async ({ params: { id } }, reply) => {
       const found = await find(operations, id);
-      return found ? reply.send(found) : reply.code(404).send(unknown("show", id));
+      return found ? reply.send(found) : reply.code(404).send(unknown("show", id, operations));
     },
   );
   app.get(
@@ -93,7 +93,9 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
     },
     async ({ params: { id } }, reply) => {
       const found = await find(operations, id);
-      return found ? reply.send(operations.explainSession(found)) : reply.code(404).send(unknown("explain", id));
+      return found
+        ? reply.send(operations.explainSession(found))
+        : reply.code(404).send(unknown("explain", id, operations));
     },
   );
   app.delete(
@@ -118,6 +120,8 @@ async function find({ sessions, history }: Operations, id: string): Promise<Sess
   return sessions.find(id) ?? (await history.find(id));
 }
 
-function unknown(action: string, id: string): ApiError {
-  return { error: `Cannot ${action} session ${id}: it is neither live nor in the history`, path: "id" };
+function unknown(action: string, id: string, { history }: Operations): ApiError {
+  const { state, reason } = history.info();
+  const stopped = state === "stopped" ? `, which has stopped: ${reason}` : "";
+  return { error: `Cannot ${action} session ${id}: it is neither live nor in the history${stopped}`, path: "id" };
 }
