@@ -65,6 +65,8 @@ function row(name: string, ...cells: readonly string[]): string {
 /** In a thread of its own, which can be ended when it hangs, and has a bound of memory. */
 async function huntInThread(parser: Parser, count: number): Promise<Hunt> {
   const run = new Int32Array(new SharedArrayBuffer(4));
+  // It may be lost before its first input.
+  run[0] = from;
   const start = performance.now();
   const thread = new Worker(new URL("thread.ts", import.meta.url), {
     workerData: { name: parser.name, seed, inputs: count, from, run },
