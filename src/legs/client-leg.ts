@@ -9,7 +9,7 @@ import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupWithin } from "../wire/groups.ts";
 import { EXTENSIONS } from "../wire/numbers.ts";
-import { STRONGEST_FIRST, SUITES, type Suite } from "../wire/suites.ts";
+import { STRONGEST_FIRST, SUITES, type Suite, suiteById } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
 import { negotiatedOf, shakeHands } from "./handshake.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Presentable } from "./leg.ts";
@@ -37,6 +37,10 @@ const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], b
 
 const namesOf = (suites: readonly Suite[]) => suites.map(({ openssl }) => openssl).join(":");
 const CIPHERS = namesOf(SUITES);
+/**
+ * All suites of TLS 1.3 are strong, and the client's order counts. Below, not every client puts the weak ones last. But a client without
+ * elliptic curves may have put DHE last because it cannot compute with a group of today's size, such as Java 7.
+ */
 const RANKED_CIPHERS = namesOf(STRONGEST_FIRST);
 
 /**
@@ -88,14 +92,14 @@ function contextOptions(
   const { minVersion, maxVersion } = tlsRange(versions);
   const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
   const group = chooseGroup(hello, tls13, dhBits);
-  // All suites of TLS 1.3 are strong, and the client's order counts. Below, not every client puts the weak ones last.
-  const ciphers = tls13 ? CIPHERS : RANKED_CIPHERS;
+  const ranked = !tls13 && hello.cipherSuites.some((id) => suiteById(id)?.exchange === "ecdhe");
+  const ciphers = ranked ? RANKED_CIPHERS : CIPHERS;
   return {
     role: "server",
     minVersion: VERSIONS[minVersion],
     maxVersion: VERSIONS[maxVersion],
     ciphers: needsSha1(hello, tls13) ? `${ciphers}:@SECLEVEL=0` : ciphers,
-    ...(!tls13 && { ranked: true }),
+    ...(ranked && { ranked }),
     groups: group?.openssl,
     ...(tls13 && !(group && hello.keyShareGroups.includes(group.id)) && { retries: true }),
     identities: presented.map(({ certificatePem, keyPem }) => ({ certificatePem, keyPem })),

@@ -14,7 +14,7 @@ const [ecdsa, rsa] = [
 /** What a client below TLS 1.3 offers, weakest first, and what it gets. */
 const OFFERS: readonly (readonly [offered: string, chosen: string])[] = [
   ["AES128-SHA:AES128-GCM-SHA256:ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES128-SHA"],
-  ["AES128-SHA:AES256-SHA:AES128-GCM-SHA256", "AES128-GCM-SHA256"],
+  ["AES128-SHA:ECDHE-ECDSA-AES128-SHA:AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA"],
   ["ECDHE-RSA-AES256-SHA384:DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256"],
   ["ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"],
   ["ECDHE-ECDSA-AES128-CCM8:ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"],
@@ -32,6 +32,12 @@ for (const [offered, chosen] of OFFERS) {
     }
   });
 }
+
+test("A client without elliptic curves gets its first suite: it may be too old for a group of DHE", async (t) => {
+  const suites = ["AES128-SHA", "DHE-RSA-AES128-GCM-SHA256"];
+  for (const ciphers of [suites, suites.toReversed()])
+    assert.equal(await chosenFor(t, { maxVersion: "TLSv1.2", ciphers: ciphers.join(":") }), ciphers[0]);
+});
 
 test("In TLS 1.3, where all suites are strong, the client's first one is chosen", async (t) => {
   const suites = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
