@@ -88,7 +88,8 @@ export class Overload {
   judge(waited: boolean): string | undefined {
     this.look();
     if (this.#level === "none" || (waited && this.#level === "half")) return undefined;
-    const gauge = this.#gauges.find(({ level }) => level === this.#level)!;
+    const worst = this.#gauges.filter(({ level }) => level === this.#level);
+    const gauge = worst.reduce((one, other) => (other.every > one.every ? other : one));
     if (this.#level === "half") {
       this.#spared = (this.#spared + 1) % gauge.every;
       if (this.#spared === 0) return undefined;
