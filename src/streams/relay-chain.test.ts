@@ -132,17 +132,22 @@ for (const [what, said] of [
   });
 }
 
+/** The tool passes a request on, and has the server's whole answer. */
+async function answerWhole(client: Socket, server: Socket, { a, b }: World["tools"][number]): Promise<void> {
+  client.write("request");
+  await once(a.resume(), "data");
+  b.write("request");
+  await once(server.resume(), "data");
+  server.end("the whole answer");
+  await once(b.resume(), "end");
+}
+
 for (const order of ["before", "after"] as const) {
   test(`A tool that was killed with an answer unread, which the server had ended, resets the client: the news came ${order} its end`, async (t) => {
     const { client, server, tools, parting } = await world(t, 1);
     const [{ a, b }] = tools as [World["tools"][number]];
     a.on("error", () => undefined);
-    client.write("request");
-    await once(a.resume(), "data");
-    b.write("request");
-    await once(server.resume(), "data");
-    server.end("the whole answer");
-    await once(b.resume(), "end");
+    await answerWhole(client, server, { a, b });
     const reset = resetOf(client);
     a.write("the whole");
     const acts = [() => a.end(), () => b.resetAndDestroy()];
@@ -159,12 +164,7 @@ test("A tool that leaves something out of an answer may end it, whether it close
   for (const closes of [true, false]) {
     const { client, server, tools, parting } = await world(t, 1);
     const [{ a, b }] = tools as [World["tools"][number]];
-    client.write("request");
-    await once(a.resume(), "data");
-    b.write("request");
-    await once(server.resume(), "data");
-    server.end("the whole answer");
-    await once(b.resume(), "end");
+    await answerWhole(client, server, { a, b });
     const answer = readAll(client);
     a.end("the answer");
     if (closes) b.end();

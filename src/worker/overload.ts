@@ -38,7 +38,7 @@ export class Overload {
   readonly #rate = new Rate();
   readonly #counts = { bypassed: 0, dropped: 0 };
   #level: OverloadLevel = "none";
-  /** New sessions in a row that were not decrypted while some are. */
+  /** At the level half: the new sessions since the last one that was decrypted. */
   #spared = 0;
   #timer: NodeJS.Timeout | undefined;
   #lastArrival = 0;
